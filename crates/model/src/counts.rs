@@ -1,0 +1,222 @@
+//! The counts of a task: places that add up to the total, milestones within `accepted`, and errors by code.
+//!
+//! A move yields its deltas here and nowhere else, so counts and states cannot part.
+
+use std::collections::BTreeMap;
+
+use crate::status::MessageState;
+
+/// What a delta counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(i16)]
+pub enum Kind {
+    /// Rows of `retries` with attempt 0: taken by the cursor, not tried yet. Shown as queued.
+    Waiting = 1,
+    /// Named by an open request.
+    Sending = 2,
+    /// To be tried again.
+    Retrying = 3,
+    /// May have reached the vendor.
+    Unknown = 4,
+    /// Taken by the vendor, and all that follows.
+    Accepted = 5,
+    /// Of these, taken by WhatsApp.
+    Sent = 6,
+    /// Of these, on the phone.
+    Delivered = 7,
+    /// Of these, opened.
+    Read = 8,
+    /// Will not come.
+    Failed = 9,
+    /// Never sent: listed.
+    Suppressed = 10,
+    /// Never sent: the campaign expired.
+    Expired = 11,
+    /// Persons who replied.
+    Replied = 13,
+    /// Persons who clicked.
+    Clicked = 14,
+    /// Recipients who are failed, retrying or unknown with this code.
+    Error = 15,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 14] = [
+        Self::Waiting,
+        Self::Sending,
+        Self::Retrying,
+        Self::Unknown,
+        Self::Accepted,
+        Self::Sent,
+        Self::Delivered,
+        Self::Read,
+        Self::Failed,
+        Self::Suppressed,
+        Self::Expired,
+        Self::Replied,
+        Self::Clicked,
+        Self::Error,
+    ];
+
+    /// The kind that the database keeps as `number`.
+    #[must_use]
+    pub fn from_i16(number: i16) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as i16 == number)
+    }
+}
+
+/// Where a recipient is, as far as counts can tell. Exactly one holds at every instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// Beyond the cursor.
+    Queued,
+    /// In `retries`, not tried yet.
+    Waiting,
+    /// Named by an open request.
+    Sending,
+    /// Its message row tells; the code counts where the state is an error.
+    Message(MessageState, &'a str),
+}
+
+/// The changes in counts of one transaction, by task, kind and code.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deltas(BTreeMap<(i64, Kind, String), i32>);
+
+impl Deltas {
+    /// Counts a recipient of `task_id` out of one place and into another.
+    pub fn moved(&mut self, task_id: i64, from: Place<'_>, to: Place<'_>) {
+        self.place(task_id, from, -1);
+        self.place(task_id, to, 1);
+    }
+
+    /// Adds to one kind without a code (replies and clicks).
+    pub fn add(&mut self, task_id: i64, kind: Kind, n: i32) {
+        *self.0.entry((task_id, kind, String::new())).or_default() += n;
+    }
+
+    fn place(&mut self, task_id: i64, place: Place<'_>, sign: i32) {
+        let (state, code) = match place {
+            Place::Queued => return, // total − cursor tells
+            Place::Waiting => return self.add(task_id, Kind::Waiting, sign),
+            Place::Sending => return self.add(task_id, Kind::Sending, sign),
+            Place::Message(state, code) => (state, code),
+        };
+        for kind in kinds_of(state) {
+            self.add(task_id, *kind, sign);
+        }
+        if state.counts_as_error() {
+            *self.0.entry((task_id, Kind::Error, code.to_owned())).or_default() += sign;
+        }
+    }
+
+    /// The changes that are not nought.
+    pub fn iter(&self) -> impl Iterator<Item = (i64, Kind, &str, i32)> {
+        self.0.iter().filter(|(_, n)| **n != 0).map(|((task, kind, code), n)| (*task, *kind, code.as_str(), *n))
+    }
+
+    /// Adds the changes of `other`.
+    pub fn merge(&mut self, other: Self) {
+        for (key, n) in other.0 {
+            *self.0.entry(key).or_default() += n;
+        }
+    }
+}
+
+/// The kinds that a message in `state` is counted under.
+fn kinds_of(state: MessageState) -> &'static [Kind] {
+    match state {
+        MessageState::Accepted => &[Kind::Accepted],
+        MessageState::Sent => &[Kind::Accepted, Kind::Sent],
+        MessageState::Delivered => &[Kind::Accepted, Kind::Sent, Kind::Delivered],
+        MessageState::Read => &[Kind::Accepted, Kind::Sent, Kind::Delivered, Kind::Read],
+        MessageState::Failed => &[Kind::Failed],
+        MessageState::Retrying => &[Kind::Retrying],
+        MessageState::Unknown => &[Kind::Unknown],
+        MessageState::Suppressed => &[Kind::Suppressed],
+        MessageState::Expired => &[Kind::Expired],
+    }
+}
+
+/// The counts of a task as the HTTP interface shows them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields are the words of the HTTP interface")]
+pub struct Counts {
+    pub total: i64,
+    pub queued: i64,
+    pub sending: i64,
+    pub retrying: i64,
+    pub unknown: i64,
+    pub accepted: i64,
+    pub sent: i64,
+    pub delivered: i64,
+    pub read: i64,
+    pub failed: i64,
+    pub suppressed: i64,
+    pub expired: i64,
+    pub cancelled: i64,
+    pub replied: i64,
+    pub clicked: i64,
+}
+
+/// What becomes of those who have not been tried or wait to be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// They go on waiting.
+    Waits,
+    /// The task was cancelled: they are.
+    Cancelled,
+    /// The campaign expired: they have.
+    Expired,
+}
+
+impl Counts {
+    /// The counts from the task row and the sums by kind.
+    #[must_use]
+    pub fn new(total: i32, cursor: i32, rest: Rest, sums: &BTreeMap<Kind, i64>) -> Self {
+        let sum = |kind: Kind| sums.get(&kind).copied().unwrap_or(0);
+        let queued = i64::from(total) - i64::from(cursor) + sum(Kind::Waiting);
+        let retrying = sum(Kind::Retrying);
+        let mut counts = Self {
+            total: i64::from(total),
+            sending: sum(Kind::Sending),
+            unknown: sum(Kind::Unknown),
+            accepted: sum(Kind::Accepted),
+            sent: sum(Kind::Sent),
+            delivered: sum(Kind::Delivered),
+            read: sum(Kind::Read),
+            failed: sum(Kind::Failed),
+            suppressed: sum(Kind::Suppressed),
+            expired: sum(Kind::Expired),
+            replied: sum(Kind::Replied),
+            clicked: sum(Kind::Clicked),
+            ..Self::default()
+        };
+        match rest {
+            Rest::Waits => (counts.queued, counts.retrying) = (queued, retrying),
+            Rest::Cancelled => counts.cancelled = queued + retrying,
+            Rest::Expired => counts.expired += queued + retrying,
+        }
+        counts
+    }
+
+    /// The places summed; equals the total when every recipient is in exactly one place.
+    #[must_use]
+    pub fn places(&self) -> i64 {
+        self.queued
+            + self.sending
+            + self.retrying
+            + self.unknown
+            + self.accepted
+            + self.failed
+            + self.suppressed
+            + self.expired
+            + self.cancelled
+    }
+
+    /// Nothing is left to send, now or later.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.queued + self.sending + self.retrying == 0
+    }
+}

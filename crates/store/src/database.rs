@@ -1,0 +1,67 @@
+//! The way in: pools, migrations, and whether the database is there.
+
+use std::time::Duration;
+
+use sqlx::{
+    PgPool,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::{Error, Result};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
+
+/// The pools of one process, small and by role, so that a slow page never takes a connection from the hot path.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// Requests of people and programs, background steps.
+    pub general: PgPool,
+    /// Intents, outcomes, leases.
+    pub hot: PgPool,
+    /// The callbacks' inbox.
+    pub inbox: PgPool,
+}
+
+impl Database {
+    /// Opens the pools without connecting yet.
+    #[must_use]
+    pub fn open(options: &PgConnectOptions) -> Self {
+        let options = options.clone().application_name("campaignd");
+        let pool = |most: u32, test_before_acquire: bool| {
+            PgPoolOptions::new()
+                .max_connections(most)
+                .acquire_timeout(Duration::from_secs(5))
+                .test_before_acquire(test_before_acquire)
+                .connect_lazy_with(options.clone())
+        };
+        Self { general: pool(12, true), hot: pool(8, false), inbox: pool(3, false) }
+    }
+
+    /// Brings the schema up to date.
+    ///
+    /// # Errors
+    /// The database is unreachable, or holds migrations that this program does not know.
+    pub async fn migrate(&self) -> Result<()> {
+        Ok(MIGRATIONS.run(&self.general).await?)
+    }
+
+    /// Whether the database answers and its schema is the one this program was built with.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn schema_is_current(&self) -> Result<bool> {
+        let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+        let applied: Option<i64> =
+            sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
+                .fetch_one(&self.general)
+                .await
+                .map_err(Error::database("reading the schema's version"))?;
+        Ok(applied == Some(newest))
+    }
+
+    /// Closes the pools, waiting for what is under way.
+    pub async fn close(&self) {
+        tokio::join!(self.general.close(), self.hot.close(), self.inbox.close());
+    }
+}

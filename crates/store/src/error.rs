@@ -1,0 +1,47 @@
+//! What can go wrong at the database, told apart by what the caller does about it.
+
+/// A failure of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database did not do it, or may have done it: the connection, a time-out, the disk.
+    #[error("{attempted}: {source}")]
+    Database {
+        /// What was attempted, on what.
+        attempted: &'static str,
+        /// The driver's error.
+        source: sqlx::Error,
+    },
+    /// A row says what cannot be.
+    #[error("the database contradicts us: {table}.{column} of {id} is {found}")]
+    Contradiction {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// The row's key.
+        id: String,
+        /// What stands there.
+        found: String,
+    },
+    /// The account belongs to a newer owner: nothing was written.
+    #[error("this node no longer owns the account")]
+    Fenced,
+    /// The schema cannot be brought up to date.
+    #[error("migrations: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+}
+
+/// A result of the store.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Wraps a driver's error with what was attempted; for `map_err`.
+    pub fn database(attempted: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self::Database { attempted, source }
+    }
+
+    /// A row that says what cannot be.
+    pub fn contradiction(table: &'static str, column: &'static str, id: impl ToString, found: impl ToString) -> Self {
+        Self::Contradiction { table, column, id: id.to_string(), found: found.to_string() }
+    }
+}

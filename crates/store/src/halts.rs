@@ -1,0 +1,1 @@
+//! halts: being written.

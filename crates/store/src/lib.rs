@@ -1,0 +1,27 @@
+//! PostgreSQL: every SQL statement of the program, one file per noun of the interface.
+//!
+//! Functions take a connection, so that callers choose the transaction; each is named for its caller's purpose. There is
+//! no trait over the store, because there is one database.
+
+pub mod audiences;
+pub mod audit;
+pub mod campaigns;
+pub mod database;
+pub mod error;
+pub mod halts;
+pub mod idempotency;
+pub mod inbox;
+pub mod intents;
+pub mod leases;
+pub mod maintenance;
+pub mod outcomes;
+pub mod progress;
+pub mod recipients;
+pub mod reports;
+pub mod suppressions;
+pub mod tasks;
+
+
+pub use database::Database;
+pub use error::{Error, Result};
+pub use sqlx::{PgConnection, PgPool};

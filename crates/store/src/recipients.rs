@@ -1,0 +1,1 @@
+//! recipients: being written.

@@ -1,0 +1,1 @@
+//! suppressions: being written.
