@@ -1,27 +1,36 @@
 //! The three vendors, one folder each, behind one face.
 //!
 //! Nothing leaves this crate in a vendor's vocabulary: a canonical message and recipients go in, verdicts and news
-//! come out. It holds no state that outlives the process and never retries a send by itself.
+//! come out. It holds no state that outlives the process and never retries a send by itself (one exception: a vendor
+//! that refuses a token has sent nothing, so the token is renewed once and the call repeated once).
 
 pub mod account;
+pub mod callback;
 pub mod codes;
+pub mod records;
 pub mod secret;
 
 mod exotel;
 mod http;
+mod read;
 mod sobot_in;
 mod sobot_io;
 
 use bytes::Bytes;
 use model::{
-    FieldError, Phone,
+    Clock, FieldError, Phone,
     disposition::{MessageFacts, Rule},
     message::{Columns, Message, RowError, Skeleton},
     report::{Correlation, News},
     verdict::Verdict,
 };
 
-pub use account::{AccountConfig, SenderConfig, Vendor};
+pub use account::{AccountConfig, AccountSettings, Credentials, SenderConfig, Timeouts, Vendor};
+pub use callback::MalformedCallback;
+pub use codes::CodeEntry;
+pub use http::NotConnected;
+pub use records::{RecordPage, RecordQuery, RecordsError, SendRecord};
+pub use secret::Secret;
 
 /// A campaign's message in its vendor's form, with the placeholders still open. Made once per task.
 #[derive(Debug)]
@@ -42,6 +51,18 @@ impl Compiled {
     }
 }
 
+/// What a message is for, as WhatsApp sorts it: the synced template's category, else the campaign's, else marketing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Category {
+    /// Advertising; what a person can opt out of.
+    #[default]
+    Marketing,
+    /// About something that the person asked for or bought.
+    Utility,
+    /// A one-time password.
+    Authentication,
+}
+
 /// One recipient's message, ready to leave.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
@@ -53,13 +74,165 @@ pub struct Outgoing {
     pub rendered: Bytes,
 }
 
-/// A vendor account: its client, its translation, its callbacks, its codes.
+/// A vendor account, live: its client, its translation, its callbacks, its codes. Share it by `Arc`.
 #[derive(Debug)]
-pub enum Account {
-    /// Up to 100 messages a call.
+pub struct Account {
+    name: String,
+    max_batch: usize,
+    template_namespace: Option<String>,
+    client: Client,
+}
+
+#[derive(Debug)]
+enum Client {
     Exotel(exotel::Client),
-    /// sg.sobot.io: one message a call, a shared token.
     SobotIo(sobot_io::Client),
-    /// api.sobot.in: one message a call, key headers.
     SobotIn(sobot_in::Client),
+}
+
+impl Account {
+    /// Makes the account's client. Nothing is called yet.
+    ///
+    /// `callback_url` is [`AccountConfig::callback_url`]; it is sent along where the vendor takes one per call.
+    ///
+    /// # Errors
+    /// The client cannot be built: a proxy that is no URL, credentials that fit in no header.
+    pub fn connect(
+        config: &AccountConfig,
+        callback_url: Option<&str>,
+        clock: Clock,
+    ) -> Result<Self, NotConnected> {
+        let http = http::Http::new(config, clock)?;
+        let client = match &config.credentials {
+            Credentials::Exotel { account_sid, api_key, api_token } => {
+                Client::Exotel(exotel::Client::new(http, account_sid, api_key, api_token, callback_url)?)
+            }
+            Credentials::SobotIo { app_id, app_key, waba_id } => {
+                Client::SobotIo(sobot_io::Client::new(http, app_id, app_key, waba_id))
+            }
+            Credentials::SobotIn { access_key, secret_key } => {
+                Client::SobotIn(sobot_in::Client::new(http, access_key, secret_key)?)
+            }
+        };
+        Ok(Self {
+            name: config.name.clone(),
+            max_batch: config.batch_size,
+            template_namespace: config.template_namespace.clone(),
+            client,
+        })
+    }
+
+    /// The account's name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whose API it speaks.
+    #[must_use]
+    pub fn vendor(&self) -> Vendor {
+        match &self.client {
+            Client::Exotel(_) => Vendor::Exotel,
+            Client::SobotIo(_) => Vendor::SobotIo,
+            Client::SobotIn(_) => Vendor::SobotIn,
+        }
+    }
+
+    /// The most messages that one [`Account::send`] takes: 1 where the vendor takes one per call.
+    #[must_use]
+    pub fn max_batch(&self) -> usize {
+        self.max_batch
+    }
+
+    /// The message in the vendor's form.
+    ///
+    /// # Errors
+    /// What the vendor cannot express, and columns that the audience lacks, each with its field.
+    pub fn compile(
+        &self,
+        message: &Message,
+        columns: &Columns,
+        from: &str,
+        category: Category,
+    ) -> Result<Compiled, Vec<FieldError>> {
+        compile(self.vendor(), self.template_namespace.as_deref(), message, columns, from, category)
+    }
+
+    /// Sends, and judges the answer: exactly one verdict per message, in the same order.
+    ///
+    /// It takes at most the account's total timeout, never panics and never sends anything twice. At most
+    /// [`Account::max_batch`] messages at a time.
+    pub async fn send(&self, facts: &MessageFacts, messages: &[Outgoing]) -> Vec<Verdict> {
+        match &self.client {
+            Client::Exotel(client) => client.send(facts, messages).await,
+            Client::SobotIo(client) => client.send(facts, messages).await,
+            Client::SobotIn(client) => client.send(facts, messages).await,
+        }
+    }
+
+    /// Reads a callback of this account. [`callback::parse`] does it without a live account.
+    ///
+    /// # Errors
+    /// The body is no JSON or of no shape that any callback has.
+    pub fn parse_callback(&self, body: &[u8]) -> Result<Vec<News>, MalformedCallback> {
+        callback::parse(self.vendor(), body)
+    }
+
+    /// What is to be done about a code that came by callback. [`codes::judge`] does it without a live account.
+    #[must_use]
+    pub fn judge(&self, code: &str, reason: &str, facts: &MessageFacts) -> Rule {
+        codes::judge(self.vendor(), code, reason, facts)
+    }
+
+    /// Tries the credentials with a call that sends nothing, and says what was tried and seen.
+    ///
+    /// # Errors
+    /// The vendor cannot be reached or refuses the credentials: a sentence with the remedy.
+    pub async fn check(&self) -> Result<String, String> {
+        match &self.client {
+            Client::Exotel(client) => client.check().await,
+            Client::SobotIo(client) => client.check().await,
+            Client::SobotIn(client) => client.check().await,
+        }
+    }
+
+    /// Whether the vendor can be asked what it sent ([`Account::find_records`]).
+    #[must_use]
+    pub fn keeps_records(&self) -> bool {
+        matches!(self.client, Client::SobotIo(_))
+    }
+
+    /// Asks the vendor what it sent.
+    ///
+    /// # Errors
+    /// The vendor keeps no records, cannot be reached, refuses, or answers what cannot be read.
+    pub async fn find_records(&self, query: &RecordQuery) -> Result<RecordPage, RecordsError> {
+        match &self.client {
+            Client::SobotIo(client) => client.find_records(query).await,
+            Client::Exotel(_) | Client::SobotIn(_) => Err(RecordsError::KeepsNone),
+        }
+    }
+}
+
+/// [`Account::compile`] without a live account: previews and creation are served by any node.
+///
+/// # Errors
+/// What the vendor cannot express, and columns that the audience lacks, each with its field.
+pub fn compile(
+    vendor: Vendor,
+    template_namespace: Option<&str>,
+    message: &Message,
+    columns: &Columns,
+    from: &str,
+    category: Category,
+) -> Result<Compiled, Vec<FieldError>> {
+    let skeleton = match vendor {
+        Vendor::Exotel => exotel::translate(message, columns, from, template_namespace),
+        Vendor::SobotIo => {
+            sobot_io::translate(message, columns, from, category == Category::Authentication)
+        }
+        Vendor::SobotIn => sobot_in::translate(message, columns),
+    }?;
+    let facts = facts(message, category);
+    Ok(Compiled { skeleton, facts })
 }
