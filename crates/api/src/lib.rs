@@ -1,1 +1,33 @@
-//! api
+//! What goes over the wire: the JSON types of the HTTP interface, and the typed client that the command line uses.
+//!
+//! The words are the contract's. Nothing here knows the database or a vendor, and no type holds a secret.
+
+pub mod account;
+pub mod audience;
+pub mod campaign;
+pub mod client;
+pub mod code;
+pub mod halt;
+pub mod inbound;
+pub mod list;
+pub mod message;
+pub mod problem;
+pub mod suppression;
+pub mod task;
+
+pub use account::{Account, AccountHealth, Breaker, Sender};
+pub use audience::{Audience, AudienceStatus, Rows};
+pub use campaign::{
+    Campaign, CampaignChange, CampaignState, Canary, Category, Estimate, NewCampaign, OnUnknown, Preview,
+    PreviewItem, PreviewRequest, Priority, Schedule, SendingWindow, TaskStarted, TestRequest,
+};
+pub use code::Code;
+pub use halt::{Halt, HaltScope};
+pub use inbound::Inbound;
+pub use list::List;
+pub use message::{Message, MessageState};
+pub use problem::{Problem, ProblemField};
+pub use suppression::{NewSuppression, RejectedLine, Suppression, SuppressionReason, SuppressionsImported};
+pub use task::{
+    Counts, Resolution, ResolveRequest, Resolved, RetriedFailed, Task, TaskError, TaskState, WaitingFor,
+};
