@@ -15,6 +15,7 @@ pub mod intents;
 pub mod leases;
 pub mod maintenance;
 pub mod outcomes;
+pub mod private_cluster;
 pub mod progress;
 pub mod recipients;
 pub mod reports;
