@@ -1,1 +1,5 @@
+//! campaignd: the daemon and its command line.
+
+mod config;
+
 fn main() {}
