@@ -21,6 +21,8 @@ pub mod recipients;
 pub mod reports;
 pub mod suppressions;
 pub mod tasks;
+#[doc(hidden)]
+pub mod testing;
 
 
 pub use database::Database;

@@ -28,6 +28,7 @@ use tokio::time::{Instant, sleep};
 pub use data_dir::{DataDirLock, TemporaryDataDir, node_id};
 pub use error::ClusterError;
 use supervisor::Supervisor;
+pub(crate) use supervisor::bring_up_detached;
 
 /// The database and the role that campaignd uses in its private cluster.
 pub const DATABASE: &str = "campaignd";

@@ -74,6 +74,21 @@ pub(crate) fn server_command(
     })
 }
 
+/// Adopts or starts a server that outlives this process; returns its process id and its socket's folder. For the tests'
+/// harness, whose processes share one.
+pub(crate) fn bring_up_detached(
+    options: &PrivateClusterOptions,
+    lock: DataDirLock,
+) -> Result<(u32, PathBuf), ClusterError> {
+    // Both ends stay here, so that nobody asks us to stop.
+    let (_nobody_stops, stop) = std::sync::mpsc::channel();
+    let (state, _) = watch::channel(ClusterState::Starting);
+    let mut supervisor = Supervisor::new(Plan::prepare(options, lock)?, stop, state);
+    supervisor.lifetime = Lifetime::UntilStopped;
+    let server = supervisor.bring_up()?;
+    Ok((server.pid(), supervisor.command.socket_dir))
+}
+
 /// A running server: our child, or one that an earlier campaignd left.
 enum Server {
     Child(Child),
@@ -86,13 +101,21 @@ pub(super) struct Supervisor {
     stop: Receiver<()>,
     stopping: bool,
     state: watch::Sender<ClusterState>,
+    lifetime: Lifetime,
     // Held until the server is gone: nobody else may touch the folder before.
     lock: DataDirLock,
 }
 
 impl Supervisor {
     pub(super) fn new(plan: Plan, stop: Receiver<()>, state: watch::Sender<ClusterState>) -> Self {
-        Self { command: plan.command, stop, stopping: false, state, lock: plan.lock }
+        Self {
+            command: plan.command,
+            stop,
+            stopping: false,
+            state,
+            lifetime: Lifetime::WithThisThread,
+            lock: plan.lock,
+        }
     }
 
     /// Runs until it is asked to stop. The first start's outcome (the socket's folder) goes to `first`.
@@ -204,7 +227,7 @@ impl Supervisor {
         }
         self.clear_orphans()?;
         for attempt in 1.. {
-            let mut server = Server::Child(self.command.spawn(Lifetime::WithThisThread)?);
+            let mut server = Server::Child(self.command.spawn(self.lifetime)?);
             match self.wait_until_ready(&mut server) {
                 Ok(()) => return Ok(server),
                 Err(error) if self.stopping || attempt == START_ATTEMPTS => return Err(error),
