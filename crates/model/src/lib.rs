@@ -11,6 +11,7 @@ pub mod disposition;
 pub mod field_error;
 pub mod message;
 pub mod phone;
+pub mod phone_input;
 pub mod report;
 pub mod retry;
 pub mod status;
