@@ -271,3 +271,15 @@ CREATE TABLE idempotency_keys (
     created_at  timestamptz NOT NULL,
     PRIMARY KEY (key, operation)
 );
+
+-- Whether any halt holds a task. Read wherever somebody is about to be taken.
+CREATE FUNCTION task_is_halted(task_id bigint, account text, sender text, template text) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (
+        SELECT FROM halts h
+        WHERE h.account = $2
+          AND (h.scope = 4
+               OR (h.scope = 3 AND h.value = $3)
+               OR (h.scope = 2 AND h.value = $4)
+               OR (h.scope = 1 AND h.value = $1::text)))
+$$;

@@ -41,7 +41,12 @@ impl Error {
     }
 
     /// A row that says what cannot be.
-    pub fn contradiction(table: &'static str, column: &'static str, id: impl ToString, found: impl ToString) -> Self {
+    pub fn contradiction(
+        table: &'static str,
+        column: &'static str,
+        id: impl ToString,
+        found: impl ToString,
+    ) -> Self {
         Self::Contradiction { table, column, id: id.to_string(), found: found.to_string() }
     }
 }

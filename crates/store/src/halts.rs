@@ -1,1 +1,219 @@
-//! halts: being written.
+//! What stands still and why. A task runs while no halt holds it; lifting deletes the row, and its tasks run on by
+//! themselves.
+
+use chrono::{DateTime, Utc};
+use model::disposition::Scope;
+use sqlx::{FromRow, PgConnection};
+
+use crate::{Error, Result};
+
+/// Something that stands still.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Halt {
+    /// Its id.
+    pub id: i64,
+    /// What kind of thing.
+    pub scope: Scope,
+    /// The account that it belongs to.
+    pub account: String,
+    /// Which: the task's id, `name/language`, the sender, the account.
+    pub value: String,
+    /// The code that halted it.
+    pub code: String,
+    /// What the code means, or the vendor's text.
+    pub reason: String,
+    /// What to do before it is lifted.
+    pub remedy: String,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// When it lifts by itself.
+    pub lifts_at: Option<DateTime<Utc>>,
+}
+
+/// Something to be halted.
+#[derive(Clone, Copy, Debug)]
+pub struct NewHalt<'a> {
+    /// What kind of thing.
+    pub scope: Scope,
+    /// The account that it belongs to.
+    pub account: &'a str,
+    /// Which: the task's id, `name/language`, the sender, the account.
+    pub value: &'a str,
+    /// The code that halts it.
+    pub code: &'a str,
+    /// What the code means, or the vendor's text.
+    pub reason: &'a str,
+    /// What to do before it is lifted.
+    pub remedy: &'a str,
+    /// When it lifts by itself.
+    pub lifts_at: Option<DateTime<Utc>>,
+}
+
+/// The number that the database keeps for `scope`.
+#[must_use]
+pub fn scope_number(scope: Scope) -> i16 {
+    match scope {
+        Scope::Task => 1,
+        Scope::Template => 2,
+        Scope::Sender => 3,
+        Scope::Account => 4,
+    }
+}
+
+#[derive(FromRow)]
+struct HaltRow {
+    id: i64,
+    scope: i16,
+    account: String,
+    value: String,
+    code: String,
+    reason: String,
+    remedy: String,
+    since: DateTime<Utc>,
+    lifts_at: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<HaltRow> for Halt {
+    type Error = Error;
+
+    fn try_from(row: HaltRow) -> Result<Self> {
+        let scope = [Scope::Task, Scope::Template, Scope::Sender, Scope::Account]
+            .into_iter()
+            .find(|scope| scope_number(*scope) == row.scope)
+            .ok_or_else(|| Error::contradiction("halts", "scope", row.id, row.scope))?;
+        Ok(Self {
+            id: row.id,
+            scope,
+            account: row.account,
+            value: row.value,
+            code: row.code,
+            reason: row.reason,
+            remedy: row.remedy,
+            since: row.since,
+            lifts_at: row.lifts_at,
+        })
+    }
+}
+
+/// Halts something; false when it stands still already: the first reason stays.
+///
+/// A halt that an operator must lift takes the place of one that lifts by itself.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn insert(conn: &mut PgConnection, halt: &NewHalt<'_>, now: DateTime<Utc>) -> Result<bool> {
+    let rows = sqlx::query(
+        "INSERT INTO halts AS h (scope, account, value, code, reason, remedy, since, lifts_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         ON CONFLICT (account, scope, value) DO UPDATE
+         SET code = excluded.code, reason = excluded.reason, remedy = excluded.remedy,
+             lifts_at = excluded.lifts_at
+         WHERE h.lifts_at IS NOT NULL AND (excluded.lifts_at IS NULL OR excluded.lifts_at > h.lifts_at)",
+    )
+    .bind(scope_number(halt.scope))
+    .bind(halt.account)
+    .bind(halt.value)
+    .bind(halt.code)
+    .bind(halt.reason)
+    .bind(halt.remedy)
+    .bind(now)
+    .bind(halt.lifts_at)
+    .execute(conn)
+    .await
+    .map_err(Error::database("halting"))?
+    .rows_affected();
+    Ok(rows == 1)
+}
+
+/// A page of halts, the newest first; `account` narrows.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn list(
+    conn: &mut PgConnection,
+    account: Option<&str>,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<Halt>> {
+    let rows: Vec<HaltRow> = sqlx::query_as(
+        "SELECT id, scope, account, value, code, reason, remedy, since, lifts_at FROM halts
+         WHERE ($1::text IS NULL OR account = $1) AND ($2::bigint IS NULL OR id < $2)
+         ORDER BY id DESC LIMIT $3",
+    )
+    .bind(account)
+    .bind(before)
+    .bind(limit)
+    .fetch_all(conn)
+    .await
+    .map_err(Error::database("listing halts"))?;
+    rows.into_iter().map(Halt::try_from).collect()
+}
+
+/// The halts that hold the task, the widest first.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn holding(conn: &mut PgConnection, task_id: i64) -> Result<Vec<Halt>> {
+    let rows: Vec<HaltRow> = sqlx::query_as(
+        "SELECT h.id, h.scope, h.account, h.value, h.code, h.reason, h.remedy, h.since, h.lifts_at
+         FROM tasks t JOIN halts h ON h.account = t.account
+          AND (h.scope = 4
+               OR (h.scope = 3 AND h.value = t.sender)
+               OR (h.scope = 2 AND h.value = t.template)
+               OR (h.scope = 1 AND h.value = t.id::text))
+         WHERE t.id = $1 ORDER BY h.scope DESC, h.id",
+    )
+    .bind(task_id)
+    .fetch_all(conn)
+    .await
+    .map_err(Error::database("reading what holds a task"))?;
+    rows.into_iter().map(Halt::try_from).collect()
+}
+
+/// Lifts a halt; what was lifted, or none when there is no such halt.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn lift(conn: &mut PgConnection, id: i64) -> Result<Option<Halt>> {
+    let row: Option<HaltRow> = sqlx::query_as(
+        "DELETE FROM halts WHERE id = $1
+         RETURNING id, scope, account, value, code, reason, remedy, since, lifts_at",
+    )
+    .bind(id)
+    .fetch_optional(conn)
+    .await
+    .map_err(Error::database("lifting a halt"))?;
+    row.map(Halt::try_from).transpose()
+}
+
+/// Lifts the halt of one thing; whether there was one.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn lift_of(conn: &mut PgConnection, scope: Scope, account: &str, value: &str) -> Result<bool> {
+    let rows = sqlx::query("DELETE FROM halts WHERE account = $1 AND scope = $2 AND value = $3")
+        .bind(account)
+        .bind(scope_number(scope))
+        .bind(value)
+        .execute(conn)
+        .await
+        .map_err(Error::database("lifting a halt"))?
+        .rows_affected();
+    Ok(rows == 1)
+}
+
+/// Lifts the halts whose time has come; those that were lifted.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn lift_due(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Halt>> {
+    let rows: Vec<HaltRow> = sqlx::query_as(
+        "DELETE FROM halts WHERE lifts_at <= $1
+         RETURNING id, scope, account, value, code, reason, remedy, since, lifts_at",
+    )
+    .bind(now)
+    .fetch_all(conn)
+    .await
+    .map_err(Error::database("lifting the halts that are due"))?;
+    rows.into_iter().map(Halt::try_from).collect()
+}

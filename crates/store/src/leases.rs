@@ -1,1 +1,193 @@
-//! leases: being written.
+//! Who owns an account: leases with an epoch, renewed by the owner, taken over when expired.
+//!
+//! The fence of every intent and outcome is a key-share lock on (account, epoch). A renewal leaves the key alone and so
+//! never waits for it; a take-over changes the key and waits until the old owner's open transactions have ended.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, Row as _};
+use uuid::Uuid;
+
+use crate::{Error, Result};
+
+/// How long a lease lasts without renewal, in seconds. Long enough for five renewals to fail.
+pub const LEASE_SECONDS: f64 = 30.0;
+
+/// The right to act for an account, while the epoch is the newest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The account's name.
+    pub account: String,
+    /// Counts the owners that there have been.
+    pub epoch: i64,
+}
+
+/// What an acquisition found.
+#[derive(Clone, Debug)]
+pub struct Acquired {
+    /// The lease.
+    pub lease: Lease,
+    /// Another node owned the account before.
+    pub taken_over: bool,
+    /// The database is not the one that the last owner saw: a restored backup or a failed-over standby.
+    pub database_changed: bool,
+}
+
+/// Takes the account's lease when it is free or expired, or when `node` itself holds it: whoever has the data
+/// directory's lock and finds its own id knows that the process before it is dead.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn acquire(conn: &mut PgConnection, account: &str, node: Uuid) -> Result<Option<Acquired>> {
+    let row = sqlx::query(
+        "WITH identity AS (
+            SELECT s.system_identifier::text || '/' || d.oid::text || '/' || c.timeline_id::text AS now
+            FROM pg_control_system() s, pg_control_checkpoint() c, pg_database d
+            WHERE d.datname = current_database()
+         ), before AS (
+            SELECT owner, database_identity FROM account_leases WHERE account = $1
+         ), taken AS (
+            INSERT INTO account_leases AS l (account, owner, epoch, expires_at, database_identity)
+            SELECT $1, $2, 1, clock_timestamp() + make_interval(secs => $3), now FROM identity
+            ON CONFLICT (account) DO UPDATE
+            SET owner = excluded.owner, epoch = l.epoch + 1, expires_at = excluded.expires_at,
+                database_identity = excluded.database_identity
+            WHERE l.owner IS NULL OR l.owner = $2 OR l.expires_at < clock_timestamp()
+            RETURNING epoch, database_identity
+         )
+         SELECT t.epoch, b.owner, b.database_identity <> t.database_identity AS changed
+         FROM taken t LEFT JOIN before b ON true",
+    )
+    .bind(account)
+    .bind(node)
+    .bind(LEASE_SECONDS)
+    .fetch_optional(conn)
+    .await
+    .map_err(Error::database("acquiring an account's lease"))?;
+    Ok(row.map(|row| Acquired {
+        lease: Lease { account: account.to_owned(), epoch: row.get("epoch") },
+        taken_over: row.get::<Option<Uuid>, _>("owner").is_some_and(|owner| owner != node),
+        database_changed: row.get::<Option<bool>, _>("changed").unwrap_or(false),
+    }))
+}
+
+/// Renews the leases; those that are still ours.
+///
+/// # Errors
+/// The database did not do it, or may have.
+pub async fn renew(conn: &mut PgConnection, node: Uuid, leases: &[Lease]) -> Result<Vec<String>> {
+    let accounts: Vec<&str> = leases.iter().map(|lease| lease.account.as_str()).collect();
+    let epochs: Vec<i64> = leases.iter().map(|lease| lease.epoch).collect();
+    sqlx::query_scalar(
+        "UPDATE account_leases l SET expires_at = clock_timestamp() + make_interval(secs => $4)
+         FROM UNNEST($1::text[], $2::bigint[]) AS ours (account, epoch)
+         WHERE l.account = ours.account AND l.epoch = ours.epoch AND l.owner = $3
+         RETURNING l.account",
+    )
+    .bind(accounts)
+    .bind(epochs)
+    .bind(node)
+    .bind(LEASE_SECONDS)
+    .fetch_all(conn)
+    .await
+    .map_err(Error::database("renewing leases"))
+}
+
+/// Gives a lease back.
+///
+/// # Errors
+/// The database did not do it; then it expires by itself.
+pub async fn release(conn: &mut PgConnection, node: Uuid, lease: &Lease) -> Result<()> {
+    sqlx::query(
+        "UPDATE account_leases SET owner = NULL, expires_at = clock_timestamp()
+         WHERE account = $1 AND epoch = $2 AND owner = $3",
+    )
+    .bind(&lease.account)
+    .bind(lease.epoch)
+    .bind(node)
+    .execute(conn)
+    .await
+    .map_err(Error::database("releasing a lease"))?;
+    Ok(())
+}
+
+/// The fence: the first statement of every transaction that acts for an account.
+///
+/// # Errors
+/// [`Error::Fenced`] when the account belongs to a newer owner.
+pub async fn fence(conn: &mut PgConnection, lease: &Lease) -> Result<()> {
+    sqlx::query("SELECT FROM account_leases WHERE account = $1 AND epoch = $2 FOR KEY SHARE")
+        .bind(&lease.account)
+        .bind(lease.epoch)
+        .fetch_optional(conn)
+        .await
+        .map_err(Error::database("checking the lease"))?
+        .map(|_| ())
+        .ok_or(Error::Fenced)
+}
+
+/// Says that `node` lives; the number of nodes that were seen lately.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn heartbeat(conn: &mut PgConnection, node: Uuid) -> Result<i64> {
+    sqlx::query_scalar(
+        "WITH ours AS (
+            INSERT INTO nodes (id, seen_at) VALUES ($1, clock_timestamp())
+            ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at
+         )
+         SELECT 1 + count(*) FROM nodes
+         WHERE id <> $1 AND seen_at > clock_timestamp() - make_interval(secs => $2)",
+    )
+    .bind(node)
+    .bind(LEASE_SECONDS)
+    .fetch_one(conn)
+    .await
+    .map_err(Error::database("saying that this node lives"))
+}
+
+/// Says that `node` has ended.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn farewell(conn: &mut PgConnection, node: Uuid) -> Result<()> {
+    sqlx::query("DELETE FROM nodes WHERE id = $1")
+        .bind(node)
+        .execute(conn)
+        .await
+        .map_err(Error::database("saying that this node ends"))?;
+    Ok(())
+}
+
+/// A number that no other process has ever had: names a writer of the inbox.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn next_writer(conn: &mut PgConnection) -> Result<i64> {
+    sqlx::query_scalar("SELECT nextval('writer_ids')")
+        .fetch_one(conn)
+        .await
+        .map_err(Error::database("naming a writer"))
+}
+
+/// `count` fresh request ids, ascending.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn next_request_ids(conn: &mut PgConnection, count: i32) -> Result<Vec<i64>> {
+    sqlx::query_scalar("SELECT nextval('request_ids') FROM generate_series(1, $1)")
+        .bind(count)
+        .fetch_all(conn)
+        .await
+        .map_err(Error::database("drawing request ids"))
+}
+
+/// The database's clock, against which leases are measured.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn database_time(conn: &mut PgConnection) -> Result<DateTime<Utc>> {
+    sqlx::query_scalar("SELECT clock_timestamp()")
+        .fetch_one(conn)
+        .await
+        .map_err(Error::database("reading the database's clock"))
+}

@@ -7,9 +7,11 @@ pub mod audiences;
 pub mod audit;
 pub mod campaigns;
 pub mod database;
+pub mod effects;
 pub mod error;
 pub mod halts;
 pub mod idempotency;
+pub mod ids;
 pub mod inbox;
 pub mod intents;
 pub mod leases;
@@ -23,7 +25,7 @@ pub mod suppressions;
 pub mod tasks;
 #[doc(hidden)]
 pub mod testing;
-
+pub mod troubles;
 
 pub use database::Database;
 pub use error::{Error, Result};

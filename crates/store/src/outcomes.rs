@@ -1,1 +1,409 @@
-//! outcomes: being written.
+//! What came of calls: message rows, retries, closed requests, in one transaction with their counts.
+//!
+//! An outcome is recorded once: one whose message row bears the request's id already changes nothing.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use model::{
+    counts::{Deltas, Place},
+    status::MessageState,
+};
+use sqlx::PgConnection;
+
+use crate::{
+    Error, Result,
+    ids::vendor_hash,
+    intents::{Prior, Taken, Unfit},
+    leases::Lease,
+    progress, troubles,
+};
+
+/// What came of one recipient's call.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The task.
+    pub task_id: i64,
+    /// The call.
+    pub request_id: i64,
+    /// The recipient, as it was taken.
+    pub taken: Taken,
+    /// What came of it.
+    pub result: CallResult,
+    /// When the answer came, by the business clock.
+    pub at: DateTime<Utc>,
+}
+
+/// What came of a call, with what is done about it decided already.
+#[derive(Clone, Debug)]
+pub enum CallResult {
+    /// The vendor took it under this id.
+    Accepted(String),
+    /// It will not come.
+    Failed(Why),
+    /// It is tried again.
+    Retry(Why, Again),
+    /// It may have reached the vendor.
+    Unknown(Why),
+    /// The call never began, or was refused only for its company: back to where it was, as if never taken.
+    Requeued(Again),
+}
+
+/// A code and its text.
+#[derive(Clone, Debug)]
+pub struct Why {
+    /// The vendor's code, or one of ours.
+    pub code: String,
+    /// The text.
+    pub reason: String,
+}
+
+/// When and how a recipient is tried again.
+#[derive(Clone, Copy, Debug)]
+pub struct Again {
+    /// When.
+    pub due_at: DateTime<Utc>,
+    /// Attempts used up so far.
+    pub attempts_used: i16,
+    /// The largest batch it may travel in.
+    pub batch_max: i16,
+}
+
+/// A row of `messages` to be written.
+#[derive(Clone, Debug)]
+pub(crate) struct MessageRow {
+    task_id: i64,
+    no: i32,
+    state: MessageState,
+    attempt: i16,
+    request_id: i64,
+    vendor_id: Option<String>,
+    code: Option<String>,
+    reason: Option<String>,
+    at: Option<DateTime<Utc>>,
+}
+
+impl MessageRow {
+    pub(crate) fn unfit(task_id: i64, unfit: &Unfit) -> Self {
+        Self {
+            task_id,
+            no: unfit.no,
+            state: MessageState::Failed,
+            attempt: 0,
+            request_id: 0,
+            vendor_id: None,
+            code: Some(unfit.code.clone()),
+            reason: Some(unfit.reason.clone()),
+            at: None,
+        }
+    }
+
+    pub(crate) fn suppressed(task_id: i64, taken: &Taken) -> Self {
+        Self {
+            task_id,
+            no: taken.no,
+            state: MessageState::Suppressed,
+            attempt: taken.attempt - 1,
+            request_id: 0,
+            vendor_id: None,
+            code: None,
+            reason: Some("the number is on the suppression list".to_owned()),
+            at: None,
+        }
+    }
+
+    pub(crate) fn unknown(task_id: i64, no: i32, attempt: i16, request_id: i64, why: &Why) -> Self {
+        Self {
+            task_id,
+            no,
+            state: MessageState::Unknown,
+            attempt,
+            request_id,
+            vendor_id: None,
+            code: Some(why.code.clone()),
+            reason: Some(why.reason.clone()),
+            at: None,
+        }
+    }
+
+    fn of(outcome: &Outcome) -> Option<Self> {
+        let (state, attempt, vendor_id, why) = match &outcome.result {
+            CallResult::Accepted(id) => {
+                (MessageState::Accepted, outcome.taken.attempt, Some(id.clone()), None)
+            }
+            CallResult::Failed(why) => (MessageState::Failed, outcome.taken.attempt, None, Some(why)),
+            CallResult::Retry(why, again) => (MessageState::Retrying, again.attempts_used, None, Some(why)),
+            CallResult::Unknown(why) => (MessageState::Unknown, outcome.taken.attempt, None, Some(why)),
+            CallResult::Requeued(_) => return None,
+        };
+        Some(Self {
+            task_id: outcome.task_id,
+            no: outcome.taken.no,
+            state,
+            attempt,
+            request_id: outcome.request_id,
+            vendor_id,
+            code: why.map(|why| why.code.clone()),
+            reason: why.map(|why| why.reason.clone()),
+            at: Some(outcome.at),
+        })
+    }
+
+    pub(crate) fn trouble(&self) -> troubles::Trouble<'_> {
+        (self.task_id, self.state, self.no, self.code.as_deref().unwrap_or(""))
+    }
+}
+
+impl Outcome {
+    fn place(&self) -> Place<'_> {
+        match &self.result {
+            CallResult::Accepted(_) => Place::Message(MessageState::Accepted, ""),
+            CallResult::Failed(why) => Place::Message(MessageState::Failed, &why.code),
+            CallResult::Retry(why, _) => Place::Message(MessageState::Retrying, &why.code),
+            CallResult::Unknown(why) => Place::Message(MessageState::Unknown, &why.code),
+            CallResult::Requeued(_) => match &self.taken.prior {
+                Prior::Retrying(code) => Place::Message(MessageState::Retrying, code),
+                Prior::Queued | Prior::Waiting => Place::Waiting,
+            },
+        }
+    }
+
+    fn again(&self) -> Option<Again> {
+        match &self.result {
+            CallResult::Retry(_, again) | CallResult::Requeued(again) => Some(*again),
+            CallResult::Accepted(_) | CallResult::Failed(_) | CallResult::Unknown(_) => None,
+        }
+    }
+}
+
+/// Records outcomes and deletes the requests that they close, after the fence, in the caller's transaction.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn record_outcomes(conn: &mut PgConnection, outcomes: &[&Outcome], closed: &[i64]) -> Result<()> {
+    let mut deltas = Deltas::default();
+    let mut rows = Vec::with_capacity(outcomes.len());
+    let mut retries = Vec::new();
+    let mut troubled = Vec::new();
+    for outcome in outcomes {
+        deltas.moved(outcome.task_id, Place::Sending, outcome.place());
+        rows.extend(MessageRow::of(outcome));
+        if let Some(again) = outcome.again() {
+            retries.push((outcome.task_id, outcome.taken.no, again));
+        }
+        if let (CallResult::Requeued(_), Prior::Retrying(code)) = (&outcome.result, &outcome.taken.prior) {
+            troubled.push((outcome.task_id, MessageState::Retrying, outcome.taken.no, code.as_str()));
+        }
+    }
+    let recalled = outcomes.iter().filter(|outcome| matches!(outcome.taken.prior, Prior::Retrying(_)));
+    keep_old_ids(conn, recalled.map(|outcome| (outcome.task_id, outcome.taken.no))).await?;
+    if let Some(latest) = outcomes.iter().map(|outcome| outcome.at).max() {
+        upsert_messages(conn, &rows, latest).await?;
+    }
+    insert_retries(conn, &retries).await?;
+    let of_rows = rows.iter().filter(|row| row.state.is_trouble()).map(MessageRow::trouble);
+    troubles::insert(conn, of_rows.chain(troubled.into_iter())).await?;
+    close_requests(conn, closed).await?;
+    progress::append(conn, &deltas).await
+}
+
+/// Which of the outcomes are recorded already: asked after a commit whose outcome is not known.
+///
+/// A request that is gone was closed by that commit; a message row that bears the request's id is its outcome.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn which_are_recorded(
+    conn: &mut PgConnection,
+    outcomes: &[&Outcome],
+) -> Result<HashSet<(i64, i32)>> {
+    let rows: Vec<(i64, i32)> = sqlx::query_as(
+        "SELECT i.request_id, i.no
+         FROM UNNEST($1::bigint[], $2::integer[], $3::bigint[]) AS i (task_id, no, request_id)
+         WHERE EXISTS (SELECT FROM messages m
+                       WHERE m.task_id = i.task_id AND m.no = i.no AND m.request_id = i.request_id)
+            OR EXISTS (SELECT FROM retries r WHERE r.task_id = i.task_id AND r.no = i.no)
+            OR NOT EXISTS (SELECT FROM requests q WHERE q.id = i.request_id)",
+    )
+    .bind(outcomes.iter().map(|outcome| outcome.task_id).collect::<Vec<_>>())
+    .bind(outcomes.iter().map(|outcome| outcome.taken.no).collect::<Vec<_>>())
+    .bind(outcomes.iter().map(|outcome| outcome.request_id).collect::<Vec<_>>())
+    .fetch_all(conn)
+    .await
+    .map_err(Error::database("looking whether outcomes were recorded"))?;
+    Ok(rows.into_iter().collect())
+}
+
+/// Writes message rows; a row of an earlier call becomes this call's.
+pub(crate) async fn upsert_messages(
+    conn: &mut PgConnection,
+    rows: &[MessageRow],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let at = |row: &MessageRow, wanted: bool| wanted.then(|| row.at.unwrap_or(now));
+    sqlx::query(
+        "INSERT INTO messages AS m (task_id, no, state, attempt, request_id, vendor_hash, vendor_id,
+                                    code, reason, accepted_at, failed_at)
+         SELECT * FROM UNNEST($1::bigint[], $2::integer[], $3::smallint[], $4::smallint[], $5::bigint[],
+                              $6::bigint[], $7::text[], $8::text[], $9::text[],
+                              $10::timestamptz[], $11::timestamptz[])
+         ON CONFLICT (task_id, no) DO UPDATE
+         SET state = excluded.state, attempt = excluded.attempt, request_id = excluded.request_id,
+             vendor_hash = excluded.vendor_hash, vendor_id = excluded.vendor_id,
+             code = excluded.code, reason = excluded.reason, accepted_at = excluded.accepted_at,
+             sent_at = NULL, delivered_at = NULL, read_at = NULL, failed_at = excluded.failed_at",
+    )
+    .bind(rows.iter().map(|row| row.task_id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.no).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.state as i16).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.attempt).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.request_id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.vendor_id.as_deref().map(vendor_hash)).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.vendor_id.as_deref()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.code.as_deref()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.reason.as_deref()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| at(row, row.state.is_accepted())).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| at(row, row.state == MessageState::Failed)).collect::<Vec<_>>())
+    .execute(conn)
+    .await
+    .map_err(Error::database("writing messages"))?;
+    Ok(())
+}
+
+/// Keeps the vendor ids of the calls that are about to be overwritten, so that a late report finds its recipient.
+pub(crate) async fn keep_old_ids(
+    conn: &mut PgConnection,
+    recipients: impl Iterator<Item = (i64, i32)>,
+) -> Result<()> {
+    let (tasks, nos): (Vec<i64>, Vec<i32>) = recipients.unzip();
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO old_vendor_ids (vendor_hash, task_id, no)
+         SELECT m.vendor_hash, m.task_id, m.no
+         FROM UNNEST($1::bigint[], $2::integer[]) AS i (task_id, no)
+         JOIN messages m ON m.task_id = i.task_id AND m.no = i.no
+         WHERE m.vendor_hash IS NOT NULL
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(tasks)
+    .bind(nos)
+    .execute(conn)
+    .await
+    .map_err(Error::database("keeping older vendor ids"))?;
+    Ok(())
+}
+
+/// Queues recipients to be tried again, and wakes tasks that had completed.
+///
+/// The tasks are locked, so that none completes while a retry of it is being written.
+pub(crate) async fn insert_retries(conn: &mut PgConnection, rows: &[(i64, i32, Again)]) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let task_ids: Vec<i64> = rows.iter().map(|row| row.0).collect();
+    wake_tasks(conn, &task_ids).await?;
+    sqlx::query(
+        "INSERT INTO retries (task_id, no, due_at, attempt, batch_max)
+         SELECT * FROM UNNEST($1::bigint[], $2::integer[], $3::timestamptz[], $4::smallint[], $5::smallint[])",
+    )
+    .bind(rows.iter().map(|row| row.0).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.1).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.2.due_at).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.2.attempts_used).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.2.batch_max).collect::<Vec<_>>())
+    .execute(conn)
+    .await
+    .map_err(Error::database("queueing retries"))?;
+    Ok(())
+}
+
+/// Makes completed tasks run again, and keeps every task named from completing until the transaction ends.
+///
+/// Two statements: the second must see what a completion wrote while the first waited for it.
+pub(crate) async fn wake_tasks(conn: &mut PgConnection, task_ids: &[i64]) -> Result<()> {
+    sqlx::query("SELECT FROM tasks WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE")
+        .bind(task_ids)
+        .execute(&mut *conn)
+        .await
+        .map_err(Error::database("locking tasks"))?;
+    sqlx::query("UPDATE tasks SET state = 2, ended_at = NULL WHERE id = ANY ($1) AND state = 3")
+        .bind(task_ids)
+        .execute(conn)
+        .await
+        .map_err(Error::database("waking tasks"))?;
+    Ok(())
+}
+
+async fn close_requests(conn: &mut PgConnection, closed: &[i64]) -> Result<()> {
+    if closed.is_empty() {
+        return Ok(());
+    }
+    sqlx::query("DELETE FROM requests WHERE id = ANY ($1)")
+        .bind(closed)
+        .execute(conn)
+        .await
+        .map_err(Error::database("closing requests"))?;
+    Ok(())
+}
+
+/// Recipients of open requests that are settled in one step at the most.
+const SETTLED_REQUESTS: i64 = 50;
+
+/// Marks what older epochs left open as unknown: their process is dead, and only evidence may tell. Whether there may
+/// be more; call it until there is none, before anything is sent.
+///
+/// # Errors
+/// [`Error::Fenced`], or the database did not do it.
+pub async fn settle_older_epochs(
+    conn: &mut PgConnection,
+    lease: &Lease,
+    why: &Why,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let open: Vec<(i64, i64, Vec<i32>, Vec<i16>)> = sqlx::query_as(
+        "SELECT id, task_id, nos, attempts FROM requests
+         WHERE account = $1 AND epoch < $2 ORDER BY id LIMIT $3 FOR UPDATE",
+    )
+    .bind(&lease.account)
+    .bind(lease.epoch)
+    .bind(SETTLED_REQUESTS)
+    .fetch_all(&mut *conn)
+    .await
+    .map_err(Error::database("reading what an older owner left open"))?;
+    if open.is_empty() {
+        return Ok(false);
+    }
+    let ids: Vec<i64> = open.iter().map(|row| row.0).collect();
+    // An outcome of the call is its message row, or a `retries` row when the call never began.
+    let decided: Vec<(i64, i32)> = sqlx::query_as(
+        "SELECT q.id, i.no FROM requests q CROSS JOIN UNNEST(q.nos) AS i (no)
+         WHERE q.id = ANY ($1)
+           AND (EXISTS (SELECT FROM messages m
+                        WHERE m.task_id = q.task_id AND m.no = i.no AND m.request_id = q.id)
+                OR EXISTS (SELECT FROM retries r WHERE r.task_id = q.task_id AND r.no = i.no))",
+    )
+    .bind(&ids)
+    .fetch_all(&mut *conn)
+    .await
+    .map_err(Error::database("reading which outcomes there are"))?;
+    let decided: HashSet<(i64, i32)> = decided.into_iter().collect();
+    let mut deltas = Deltas::default();
+    let mut rows = Vec::new();
+    for (id, task_id, nos, attempts) in &open {
+        for (no, attempt) in nos.iter().zip(attempts).filter(|(no, _)| !decided.contains(&(*id, **no))) {
+            rows.push(MessageRow::unknown(*task_id, *no, *attempt, *id, why));
+            deltas.moved(*task_id, Place::Sending, Place::Message(MessageState::Unknown, &why.code));
+        }
+    }
+    keep_old_ids(conn, rows.iter().map(|row| (row.task_id, row.no))).await?;
+    upsert_messages(conn, &rows, now).await?;
+    troubles::insert(conn, rows.iter().map(MessageRow::trouble)).await?;
+    close_requests(conn, &ids).await?;
+    progress::append(conn, &deltas).await?;
+    Ok(true)
+}

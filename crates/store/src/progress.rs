@@ -1,1 +1,63 @@
-//! progress: being written.
+//! The counts of tasks: deltas appended by the transactions that move somebody, folded into one row a kind.
+//!
+//! No count is written otherwise. Reading takes folded and unfolded together in one statement (see `tasks`).
+
+use model::counts::Deltas;
+use sqlx::PgConnection;
+
+use crate::{Error, Result};
+
+/// Deltas folded in one step at the most.
+const FOLD_ROWS: i64 = 20_000;
+
+/// Appends the deltas, in the transaction of the moves that they count.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn append(conn: &mut PgConnection, deltas: &Deltas) -> Result<()> {
+    let rows: Vec<_> = deltas.iter().collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO progress (task_id, kind, code, delta)
+         SELECT * FROM UNNEST($1::bigint[], $2::smallint[], $3::text[], $4::integer[])",
+    )
+    .bind(rows.iter().map(|row| row.0).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.1 as i16).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.2).collect::<Vec<_>>())
+    .bind(rows.iter().map(|row| row.3).collect::<Vec<_>>())
+    .execute(conn)
+    .await
+    .map_err(Error::database("appending progress"))?;
+    Ok(())
+}
+
+/// Folds deltas into the counts; whether there may be more.
+///
+/// Any node may run it at any time: a delta is deleted and added in one statement.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn fold(conn: &mut PgConnection) -> Result<bool> {
+    let folded: i64 = sqlx::query_scalar(
+        "WITH taken AS (
+            DELETE FROM progress WHERE ctid = ANY (ARRAY(
+                SELECT ctid FROM progress LIMIT $1 FOR UPDATE SKIP LOCKED))
+            RETURNING task_id, kind, code, delta
+         ), sums AS (
+            SELECT task_id, kind, code, sum(delta) AS n FROM taken
+            GROUP BY task_id, kind, code ORDER BY task_id, kind, code
+         ), folded AS (
+            INSERT INTO task_counts AS c (task_id, kind, code, n)
+            SELECT task_id, kind, code, n FROM sums
+            ON CONFLICT (task_id, kind, code) DO UPDATE SET n = c.n + excluded.n
+         )
+         SELECT count(*) FROM taken",
+    )
+    .bind(FOLD_ROWS)
+    .fetch_one(conn)
+    .await
+    .map_err(Error::database("folding progress"))?;
+    Ok(folded == FOLD_ROWS)
+}

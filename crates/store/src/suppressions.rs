@@ -1,1 +1,173 @@
-//! suppressions: being written.
+//! Numbers that get nothing, from any account. Checked at every taking (see `intents`).
+
+use chrono::{DateTime, Utc};
+use model::Phone;
+use sqlx::{FromRow, PgConnection};
+
+use crate::{Error, Result};
+
+/// Why a number is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(i16)]
+pub enum Reason {
+    /// The person asked for it: no marketing.
+    OptOut = 1,
+    /// It cannot be reached.
+    Invalid = 2,
+    /// An operator listed it.
+    Manual = 3,
+    /// The person complained.
+    Complaint = 4,
+}
+
+impl Reason {
+    /// The reason that the database keeps as `number`.
+    #[must_use]
+    pub fn from_i16(number: i16) -> Option<Self> {
+        [Self::OptOut, Self::Invalid, Self::Manual, Self::Complaint]
+            .into_iter()
+            .find(|reason| *reason as i16 == number)
+    }
+}
+
+/// A listed number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suppression {
+    /// The number.
+    pub phone: Phone,
+    /// Why.
+    pub reason: Reason,
+    /// Who listed it.
+    pub source: String,
+    /// When.
+    pub created_at: DateTime<Utc>,
+    /// When it ends by itself.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+#[derive(FromRow)]
+struct SuppressionRow {
+    phone: i64,
+    reason: i16,
+    source: String,
+    created_at: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<SuppressionRow> for Suppression {
+    type Error = Error;
+
+    fn try_from(row: SuppressionRow) -> Result<Self> {
+        let phone = u64::try_from(row.phone)
+            .ok()
+            .and_then(Phone::from_digits)
+            .ok_or_else(|| Error::contradiction("suppressions", "phone", "(one row)", "no phone number"))?;
+        let reason = Reason::from_i16(row.reason)
+            .ok_or_else(|| Error::contradiction("suppressions", "reason", phone.masked(), row.reason))?;
+        Ok(Self { phone, reason, source: row.source, created_at: row.created_at, expires_at: row.expires_at })
+    }
+}
+
+/// A page of the numbers that are listed now, in their order; `reason` and `phone` narrow.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn list(
+    conn: &mut PgConnection,
+    reason: Option<Reason>,
+    phone: Option<Phone>,
+    now: DateTime<Utc>,
+    after: Option<i64>,
+    limit: i64,
+) -> Result<Vec<Suppression>> {
+    let rows: Vec<SuppressionRow> = sqlx::query_as(
+        "SELECT phone, reason, source, created_at, expires_at FROM suppressions
+         WHERE ($1::smallint IS NULL OR reason = $1) AND ($2::bigint IS NULL OR phone = $2)
+           AND (expires_at IS NULL OR expires_at > $3) AND phone > $4
+         ORDER BY phone LIMIT $5",
+    )
+    .bind(reason.map(|reason| reason as i16))
+    .bind(phone.map(Phone::as_i64))
+    .bind(now)
+    .bind(after.unwrap_or(0))
+    .bind(limit)
+    .fetch_all(conn)
+    .await
+    .map_err(Error::database("listing suppressions"))?;
+    rows.into_iter().map(Suppression::try_from).collect()
+}
+
+/// Lists numbers, each once; how many were not listed before.
+///
+/// A number that is listed keeps its reason, unless that has expired or ends before the new one.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn add(
+    conn: &mut PgConnection,
+    phones: &[Phone],
+    reason: Reason,
+    source: &str,
+    expires_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<u64> {
+    // One order for all writers, so that two of them cannot wait for each other.
+    let mut digits: Vec<i64> = phones.iter().map(|phone| phone.as_i64()).collect();
+    digits.sort_unstable();
+    digits.dedup();
+    let added: i64 = sqlx::query_scalar(
+        "WITH listed AS (
+            SELECT phone FROM suppressions
+            WHERE phone = ANY ($1) AND (expires_at IS NULL OR expires_at > $5)
+         ), written AS (
+            INSERT INTO suppressions AS s (phone, reason, source, created_at, expires_at)
+            SELECT phone, $2, $3, $5, $4 FROM UNNEST($1) AS i (phone)
+            ON CONFLICT (phone) DO UPDATE
+            SET reason = excluded.reason, source = excluded.source,
+                created_at = excluded.created_at, expires_at = excluded.expires_at
+            WHERE s.expires_at <= $5
+               OR (s.expires_at IS NOT NULL
+                   AND (excluded.expires_at IS NULL OR excluded.expires_at > s.expires_at))
+            RETURNING phone
+         )
+         SELECT count(*) FROM written WHERE phone NOT IN (SELECT phone FROM listed)",
+    )
+    .bind(digits)
+    .bind(reason as i16)
+    .bind(source)
+    .bind(expires_at)
+    .bind(now)
+    .fetch_one(conn)
+    .await
+    .map_err(Error::database("adding suppressions"))?;
+    Ok(added.unsigned_abs())
+}
+
+/// Takes a number off the list; whether it was listed.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn remove(conn: &mut PgConnection, phone: Phone) -> Result<bool> {
+    let rows = sqlx::query("DELETE FROM suppressions WHERE phone = $1")
+        .bind(phone.as_i64())
+        .execute(conn)
+        .await
+        .map_err(Error::database("removing a suppression"))?
+        .rows_affected();
+    Ok(rows == 1)
+}
+
+/// Takes a number off the list if it is there for `reason`; whether it was.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn remove_for(conn: &mut PgConnection, phone: Phone, reason: Reason) -> Result<bool> {
+    let rows = sqlx::query("DELETE FROM suppressions WHERE phone = $1 AND reason = $2")
+        .bind(phone.as_i64())
+        .bind(reason as i16)
+        .execute(conn)
+        .await
+        .map_err(Error::database("removing a suppression"))?
+        .rows_affected();
+    Ok(rows == 1)
+}

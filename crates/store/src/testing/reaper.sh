@@ -4,7 +4,8 @@
 exec 9<>"$1/users" || exit 1
 idle=0
 while :; do
-    sleep 3
+    # It must not inherit the locks, or it would hold them for a reaper that was killed.
+    sleep 3 </dev/null 9>&-
     if flock -n -x 9; then idle=$((idle + 1)); else idle=0; fi
     # Keep the lock from here on: a test process that comes now waits, and then starts a server of its own.
     if [ "$idle" -ge 4 ]; then break; fi
