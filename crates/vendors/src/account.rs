@@ -261,7 +261,8 @@ pub fn check_together(accounts: &[AccountConfig]) -> Vec<FieldError> {
     for (i, account) in accounts.iter().enumerate() {
         for (j, earlier) in accounts.iter().take(i).enumerate() {
             if account.name == earlier.name {
-                let message = format!("`{}` is the name of accounts[{j}] too: give each its own", account.name);
+                let message =
+                    format!("`{}` is the name of accounts[{j}] too: give each its own", account.name);
                 errors.push(FieldError::new(format!("accounts[{i}].name"), message));
             }
             if account.vendor != earlier.vendor {
@@ -290,7 +291,8 @@ fn check_name(settings: &AccountSettings, errors: &mut Vec<FieldError>) {
     if let Some(token) = &settings.webhook_token {
         let breaks_url = |c: char| c.is_whitespace() || c.is_control() || "/?#%".contains(c);
         if token.is_empty() || token.expose().contains(breaks_url) {
-            let message = "must not be empty nor hold spaces or any of / ? # %: it is part of the callback URL";
+            let message =
+                "must not be empty nor hold spaces or any of / ? # %: it is part of the callback URL";
             errors.push(FieldError::new("webhook_token", message));
         }
     }
@@ -306,8 +308,12 @@ fn check_limits(settings: &AccountSettings, errors: &mut Vec<FieldError>) {
     if settings.max_in_flight.is_some_and(|n| !(1..=LIMIT_MAX_IN_FLIGHT).contains(&n)) {
         errors.push(FieldError::new("max_in_flight", format!("must be 1 to {LIMIT_MAX_IN_FLIGHT}")));
     }
-    if settings.vendor == Vendor::Exotel && settings.batch_size.is_some_and(|n| !(1..=MAX_BATCH).contains(&n)) {
-        errors.push(FieldError::new("batch_size", format!("must be 1 to {MAX_BATCH}: the vendor refuses more")));
+    if settings.vendor == Vendor::Exotel && settings.batch_size.is_some_and(|n| !(1..=MAX_BATCH).contains(&n))
+    {
+        errors.push(FieldError::new(
+            "batch_size",
+            format!("must be 1 to {MAX_BATCH}: the vendor refuses more"),
+        ));
     }
 }
 
@@ -366,11 +372,15 @@ fn read_base_url(settings: &AccountSettings, errors: &mut Vec<FieldError>) -> St
     let mut complain = |message: &str| errors.push(FieldError::new("base_url", message));
     match Url::parse(text) {
         Err(_) => complain("is not a URL such as https://api.example.com"),
-        Ok(url) if !matches!(url.scheme(), "http" | "https") => complain("must begin with http:// or https://"),
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => {
+            complain("must begin with http:// or https://");
+        }
         Ok(url) if !url.username().is_empty() || url.password().is_some() => {
             complain("must not hold credentials: write them as keys of their own");
         }
-        Ok(url) if url.query().is_some() || url.fragment().is_some() => complain("must not hold `?` or `#`"),
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => {
+            complain("must not hold `?` or `#`");
+        }
         Ok(_) => {}
     }
     text.trim_end_matches('/').to_owned()
@@ -379,7 +389,10 @@ fn read_base_url(settings: &AccountSettings, errors: &mut Vec<FieldError>) -> St
 fn read_credentials(settings: &AccountSettings, errors: &mut Vec<FieldError>) -> Option<Credentials> {
     let vendor = settings.vendor;
     let mut missing = |key: &str| {
-        errors.push(FieldError::new(key, format!("is missing or empty: an account of vendor `{vendor}` needs it")));
+        errors.push(FieldError::new(
+            key,
+            format!("is missing or empty: an account of vendor `{vendor}` needs it"),
+        ));
     };
     let mut text = |key: &str, value: &Option<String>| {
         let value = value.clone().filter(|text| !text.trim().is_empty());

@@ -228,11 +228,8 @@ pub fn compile(
 ) -> Result<Compiled, Vec<FieldError>> {
     let skeleton = match vendor {
         Vendor::Exotel => exotel::translate(message, columns, from, template_namespace),
-        Vendor::SobotIo => {
-            sobot_io::translate(message, columns, from, category == Category::Authentication)
-        }
+        Vendor::SobotIo => sobot_io::translate(message, columns, from, category == Category::Authentication),
         Vendor::SobotIn => sobot_in::translate(message, columns),
     }?;
-    let facts = facts(message, category);
-    Ok(Compiled { skeleton, facts })
+    Ok(Compiled { skeleton, facts: message.facts(category == Category::Marketing) })
 }

@@ -1,0 +1,12 @@
+//! Exotel's WhatsApp messages API (exotel.txt): up to 100 messages a call, each with a code of its own in the answer.
+
+mod callback;
+mod client;
+mod codes;
+mod translate;
+mod wire;
+
+pub use callback::read_callback;
+pub use client::Client;
+pub(crate) use codes::CODES;
+pub use translate::translate;

@@ -1,0 +1,255 @@
+//! One HTTP client per account, and what a call that brought no whole answer means.
+//!
+//! Here is decided what nothing may blur: whether a byte of the request can have left. Only a failure to connect is
+//! "not sent"; everything after it (reset, hang, half an answer) is unknown. Never a retry, never a redirect.
+
+use std::{error::Error, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use chrono::DateTime;
+use model::{
+    Clock,
+    disposition::{Disposition, Rule},
+    verdict::{Failure, Verdict},
+};
+use reqwest::{RequestBuilder, Response, header, redirect};
+use tokio::time::Instant;
+
+use crate::{AccountConfig, Timeouts, codes, read};
+
+/// Idle connections are closed before the vendors do it, so that no request is written into a closing one.
+const POOL_IDLE: Duration = Duration::from_secs(20);
+/// An answer about one message.
+pub const SINGLE_ANSWER_BYTES: usize = 1024 * 1024;
+/// An answer about a batch, or a list.
+pub const BATCH_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+/// Bounds of what a vendor may ask for by Retry-After.
+const RETRY_AFTER_SECONDS: (u64, u64) = (1, 3600);
+
+/// Why an account's client cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make the HTTP client of account `{account}`: {reason}")]
+pub struct NotConnected {
+    /// The account's name.
+    pub account: String,
+    /// What is wrong, without secrets.
+    pub reason: String,
+}
+
+/// A complete answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub retry_after: Option<Duration>,
+    pub body: Bytes,
+}
+
+/// A call that brought no complete answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// One of `codes::ours`.
+    pub code: &'static str,
+    pub reason: String,
+    /// No byte of the request left.
+    pub not_sent: bool,
+}
+
+impl Fault {
+    fn unknown(code: &'static str, reason: impl Into<String>) -> Self {
+        Self { code, reason: reason.into(), not_sent: false }
+    }
+
+    /// The verdict on a message that the failed call carried.
+    pub fn verdict(&self) -> Verdict {
+        verdict_by_rule(self.code, &self.reason, codes::judge_ours(self.code), None)
+    }
+}
+
+/// The HTTP client of one account.
+#[derive(Debug)]
+pub struct Http {
+    client: reqwest::Client,
+    clock: Clock,
+    timeouts: Timeouts,
+    pub account: String,
+    pub base_url: String,
+}
+
+impl Http {
+    pub fn new(config: &AccountConfig, clock: Clock) -> Result<Self, NotConnected> {
+        // Fails when a provider is installed already, which is what is wanted.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let refused = |reason: &str| NotConnected { account: config.name.clone(), reason: reason.to_owned() };
+        let mut builder = reqwest::Client::builder()
+            .retry(reqwest::retry::never())
+            .redirect(redirect::Policy::none())
+            .http1_only()
+            .no_proxy()
+            .connect_timeout(config.timeouts.connect)
+            .timeout(config.timeouts.total)
+            .pool_idle_timeout(POOL_IDLE)
+            .pool_max_idle_per_host(config.max_in_flight)
+            .tcp_nodelay(true)
+            .user_agent(concat!("campaignd/", env!("CARGO_PKG_VERSION")));
+        if let Some(proxy) = &config.proxy {
+            let proxy = reqwest::Proxy::all(proxy.expose())
+                .map_err(|_| refused("`proxy` is not a URL such as http://127.0.0.1:3128"))?;
+            builder = builder.proxy(proxy);
+        }
+        let client = builder.build().map_err(|error| refused(&innermost(&error)))?;
+        let (account, base_url) = (config.name.clone(), config.base_url.clone());
+        Ok(Self { client, clock, timeouts: config.timeouts, account, base_url })
+    }
+
+    pub fn post(&self, url: &str) -> RequestBuilder {
+        self.client.post(url).header(header::CONTENT_TYPE, "application/json")
+    }
+
+    pub fn get(&self, url: &str) -> RequestBuilder {
+        self.client.get(url)
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// When a call that starts now must be over.
+    pub fn deadline(&self) -> Instant {
+        Instant::now() + self.timeouts.total
+    }
+
+    /// Why a header value cannot be sent; the value is a secret and is not repeated.
+    pub fn unfit_header(&self, key: &str) -> NotConnected {
+        let reason = format!("`{key}` holds characters that fit in no HTTP header");
+        NotConnected { account: self.account.clone(), reason }
+    }
+
+    /// Calls once, and reads at most `limit_bytes` of the answer, until `deadline`.
+    pub async fn call(
+        &self,
+        request: RequestBuilder,
+        limit_bytes: usize,
+        deadline: Instant,
+    ) -> Result<Answer, Fault> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let response = request.timeout(left).send().await.map_err(|error| fault(&error))?;
+        let status = response.status().as_u16();
+        let retry_after = self.retry_after(&response);
+        let body = read_body(response, limit_bytes).await?;
+        Ok(Answer { status, retry_after, body })
+    }
+
+    fn retry_after(&self, response: &Response) -> Option<Duration> {
+        let text = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+        let seconds = match text.parse::<f64>() {
+            Ok(seconds) if seconds.is_finite() && seconds >= 0.0 => seconds.ceil() as u64,
+            Ok(_) => return None,
+            Err(_) => {
+                let at = DateTime::parse_from_rfc2822(text).ok()?;
+                let left = at.to_utc() - self.clock.now();
+                u64::try_from(left.num_seconds()).unwrap_or(0)
+            }
+        };
+        let (least, most) = RETRY_AFTER_SECONDS;
+        Some(Duration::from_secs(seconds.clamp(least, most)))
+    }
+}
+
+async fn read_body(mut response: Response, limit_bytes: usize) -> Result<Bytes, Fault> {
+    let too_large = || Fault::unknown(codes::ANSWER_TOO_LARGE, format!("more than {limit_bytes} bytes"));
+    if response.content_length().is_some_and(|length| length > limit_bytes as u64) {
+        return Err(too_large());
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| fault(&error))? {
+        if body.len() + chunk.len() > limit_bytes {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// Whether the request can have left, by the kind of error and never by its text.
+///
+/// A connect timeout is both `is_connect` and `is_timeout`, so the order matters.
+fn fault(error: &reqwest::Error) -> Fault {
+    let reason = innermost(error);
+    if error.is_builder() {
+        return Fault { code: codes::CONNECT_FAILED, reason, not_sent: true };
+    }
+    if error.is_connect() {
+        let code = if is_tls(error) { codes::TLS_FAILED } else { codes::CONNECT_FAILED };
+        return Fault { code, reason, not_sent: true };
+    }
+    if error.is_timeout() {
+        return Fault::unknown(codes::NO_ANSWER, "no whole answer in time");
+    }
+    if error.is_decode() && !has_io_cause(error) {
+        return Fault::unknown(codes::UNREADABLE_ANSWER, reason);
+    }
+    Fault::unknown(codes::CONNECTION_LOST, reason)
+}
+
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    fn next<'a>(cause: &&'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+        let cause: &'a (dyn Error + 'static) = *cause;
+        cause.source()
+    }
+    std::iter::successors(error.source(), next)
+}
+
+fn is_tls(error: &reqwest::Error) -> bool {
+    causes(error).any(|cause| {
+        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause.is::<rustls::Error>() || inner.is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>)
+    })
+}
+
+fn has_io_cause(error: &reqwest::Error) -> bool {
+    causes(error).any(<dyn Error>::is::<std::io::Error>)
+}
+
+/// The root cause in words. The outer layers name the URL, which may hold a signature.
+fn innermost(error: &reqwest::Error) -> String {
+    causes(error)
+        .last()
+        .map_or_else(|| "the request cannot be made".to_owned(), |cause| read::brief(&cause.to_string()))
+}
+
+/// The verdict on a message whose outcome one of our own codes names.
+pub fn verdict_of_ours(code: &'static str, reason: &str) -> Verdict {
+    verdict_by_rule(code, reason, codes::judge_ours(code), None)
+}
+
+/// What an HTTP status means that no vendor documents, by what HTTP itself says about it.
+pub enum Undocumented {
+    /// It was not processed, and no other message fares better: the address or the account is wrong.
+    NotHere,
+    /// It was not processed: this request is refused.
+    Refused,
+    /// Nobody can say.
+    Unclear,
+}
+
+/// Sorts a status that stands in none of the vendor's documents.
+///
+/// 303 says that the call was processed and 302 leaves it open, while 301, 307 and 308 ask to send it elsewhere; 408
+/// may come from a proxy that has passed the call on.
+pub fn undocumented(status: u16) -> Undocumented {
+    match status {
+        301 | 307 | 308 | 401..=407 | 410 | 421 | 426 | 451 => Undocumented::NotHere,
+        408 | 499 => Undocumented::Unclear,
+        400..=499 => Undocumented::Refused,
+        _ => Undocumented::Unclear,
+    }
+}
+
+/// The verdict that a code's rule asks for.
+pub fn verdict_by_rule(code: &str, reason: &str, rule: Rule, retry_after: Option<Duration>) -> Verdict {
+    let failure = Failure { code: code.to_owned(), reason: read::brief(reason), rule, retry_after };
+    match rule.disposition {
+        Disposition::Unknown => Verdict::Unknown(failure),
+        _ => Verdict::Refused(failure),
+    }
+}

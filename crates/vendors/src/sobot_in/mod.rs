@@ -1,0 +1,13 @@
+//! The Sobot team inbox at api.sobot.in (sobot-in.txt): one message a call, two key headers. Another company than
+//! the open platform's, with another API and no records of what was sent.
+
+mod callback;
+mod client;
+mod codes;
+mod translate;
+mod wire;
+
+pub use callback::read_callback;
+pub use client::Client;
+pub(crate) use codes::CODES;
+pub use translate::translate;

@@ -1,0 +1,213 @@
+//! Calls sg.sobot.io and judges its answers. A refused token has sent nothing: it is renewed once, the call repeated
+//! once, all within one call's time. Nothing else is ever repeated.
+
+use model::{
+    disposition::{Disposition, MessageFacts},
+    verdict::Verdict,
+};
+use tokio::time::Instant;
+
+use super::{
+    codes::{TOKEN_REFUSED, speaks_of_token},
+    token::{NoToken, Token, TokenHolder},
+    wire::{self, Envelope},
+};
+use crate::{
+    Outgoing, RecordPage, RecordQuery, RecordsError, Secret, Vendor, codes,
+    http::{
+        self, Answer, BATCH_ANSWER_BYTES, Fault, Http, SINGLE_ANSWER_BYTES, Undocumented, verdict_by_rule,
+        verdict_of_ours,
+    },
+    read,
+};
+
+/// A sobot_io account, live.
+#[derive(Debug)]
+pub struct Client {
+    http: Http,
+    send_url: String,
+    records_url: String,
+    waba_id: String,
+    token: TokenHolder,
+}
+
+/// What came of a call that needs a token.
+enum Called {
+    Answered(Answer),
+    NoToken(NoToken),
+    Failed(Fault),
+}
+
+impl Client {
+    pub fn new(http: Http, app_id: &str, app_key: &Secret, waba_id: &str) -> Self {
+        let whatsapp = format!("{}/chat-whatsapp/api/whatsapp", http.base_url);
+        let token = TokenHolder::new(&http.base_url, app_id, app_key);
+        Self {
+            // The vendor's own spelling.
+            send_url: format!("{whatsapp}/forword"),
+            records_url: format!("{whatsapp}/send_record_list"),
+            waba_id: waba_id.to_owned(),
+            token,
+            http,
+        }
+    }
+
+    pub async fn send(&self, facts: &MessageFacts, messages: &[Outgoing]) -> Vec<Verdict> {
+        let mut verdicts = Vec::with_capacity(messages.len());
+        for message in messages {
+            verdicts.push(self.send_one(facts, message).await);
+        }
+        verdicts
+    }
+
+    async fn send_one(&self, facts: &MessageFacts, message: &Outgoing) -> Verdict {
+        match self.call(&self.send_url, &message.rendered, SINGLE_ANSWER_BYTES).await {
+            Called::Answered(answer) => judge_answer(&answer, facts),
+            Called::NoToken(none) => none.verdict(),
+            Called::Failed(fault) => fault.verdict(),
+        }
+    }
+
+    /// Calls with the token, and once more with a new one when it is refused.
+    async fn call(&self, url: &str, body: &bytes::Bytes, limit_bytes: usize) -> Called {
+        let deadline = self.http.deadline();
+        let token = match self.token.get(&self.http, deadline).await {
+            Ok(token) => token,
+            Err(none) => return Called::NoToken(none),
+        };
+        match self.call_with(&token, url, body, limit_bytes, deadline).await {
+            Ok(answer) if refuses_token(&answer) => {
+                let token = match self.token.renew(&token, &self.http, deadline).await {
+                    Ok(token) => token,
+                    Err(none) => return Called::NoToken(none),
+                };
+                self.call_with(&token, url, body, limit_bytes, deadline).await.into()
+            }
+            outcome => outcome.into(),
+        }
+    }
+
+    async fn call_with(
+        &self,
+        token: &Token,
+        url: &str,
+        body: &bytes::Bytes,
+        limit_bytes: usize,
+        deadline: Instant,
+    ) -> Result<Answer, Fault> {
+        // A token that fits in no header fails in the builder: nothing is sent.
+        let request = self.http.post(url).header("token", token.text.expose()).body(body.clone());
+        self.http.call(request, limit_bytes, deadline).await
+    }
+
+    pub async fn check(&self) -> Result<String, String> {
+        let tried = format!("get_token at {}", self.http.base_url);
+        match self.token.get(&self.http, self.http.deadline()).await {
+            Ok(_) => {
+                Ok(format!("{tried}: a token was given, so the credentials are good (WABA {})", self.waba_id))
+            }
+            Err(none) => {
+                let advice = codes::find(Vendor::SobotIo, &none.code).map_or("", |entry| entry.advice);
+                Err(format!("{tried}: {} ({}). {advice}", none.code, read::brief(&none.reason))
+                    .trim_end()
+                    .to_owned())
+            }
+        }
+    }
+
+    pub async fn find_records(&self, query: &RecordQuery) -> Result<RecordPage, RecordsError> {
+        let failed = |code: &str, reason: &str| RecordsError::Failed {
+            code: code.to_owned(),
+            reason: read::brief(reason),
+        };
+        let body = bytes::Bytes::from(wire::record_query(query).to_string());
+        let answer = match self.call(&self.records_url, &body, BATCH_ANSWER_BYTES).await {
+            Called::Answered(answer) => answer,
+            Called::NoToken(none) => return Err(failed(&none.code, &none.reason)),
+            Called::Failed(fault) => return Err(failed(fault.code, &fault.reason)),
+        };
+        let envelope = Envelope::read(&answer.body);
+        if answer.status != 200 {
+            let reason = envelope.map(|envelope| envelope.message).unwrap_or_default();
+            return Err(failed(&format!("http_{}", answer.status), &reason));
+        }
+        match envelope {
+            Some(envelope) if envelope.is_success() => {
+                envelope.records().ok_or_else(|| failed(codes::UNREADABLE_ANSWER, "no list of items"))
+            }
+            Some(envelope) => Err(failed(&envelope.code, &envelope.message)),
+            None => Err(failed(codes::UNREADABLE_ANSWER, "an answer without ret_code")),
+        }
+    }
+}
+
+impl From<Result<Answer, Fault>> for Called {
+    fn from(outcome: Result<Answer, Fault>) -> Self {
+        match outcome {
+            Ok(answer) => Self::Answered(answer),
+            Err(fault) => Self::Failed(fault),
+        }
+    }
+}
+
+/// Whether a complete answer says that the token is not taken, so that nothing was sent.
+fn refuses_token(answer: &Answer) -> bool {
+    match answer.status {
+        401 | 403 => true,
+        200..=299 | 400 => Envelope::read(&answer.body).is_some_and(|envelope| {
+            !envelope.is_success()
+                && envelope.message_id().is_none()
+                && speaks_of_token(&envelope.code, &envelope.message)
+        }),
+        _ => false,
+    }
+}
+
+fn judge_answer(answer: &Answer, facts: &MessageFacts) -> Verdict {
+    let envelope = Envelope::read(&answer.body);
+    match (answer.status, envelope) {
+        (200..=299, Some(envelope)) => judge_envelope(answer, &envelope, facts),
+        (200..=299, None) => verdict_of_ours(codes::UNREADABLE_ANSWER, "an answer without ret_code"),
+        // A refusal that names a code says more than its status.
+        (400, Some(envelope)) if !envelope.is_success() => judge_envelope(answer, &envelope, facts),
+        (status, envelope) => {
+            let reason = envelope.map(|envelope| envelope.message).filter(|text| !text.is_empty());
+            judge_status(status, &reason.unwrap_or_else(|| format!("HTTP {status}")), answer, facts)
+        }
+    }
+}
+
+fn judge_envelope(answer: &Answer, envelope: &Envelope, facts: &MessageFacts) -> Verdict {
+    let (code, reason) = (envelope.code.as_str(), envelope.message.as_str());
+    match envelope.message_id() {
+        Some(vendor_id) if envelope.is_success() => return Verdict::Accepted { vendor_id },
+        // 000000 written as a number; without an id it would be WhatsApp's code of a failed authentication.
+        Some(vendor_id) if code == "0" => return Verdict::Accepted { vendor_id },
+        Some(_) => {
+            return verdict_by_rule(code, "refused, yet with an id", Disposition::Unknown.into(), None);
+        }
+        None if envelope.is_success() => {
+            return verdict_of_ours(codes::MISSING_IN_ANSWER, "success, but without an id");
+        }
+        None => {}
+    }
+    let is_known = codes::find(Vendor::SobotIo, code).is_some();
+    if !is_known && speaks_of_token(code, reason) {
+        let rule = codes::judge(Vendor::SobotIo, TOKEN_REFUSED, reason, facts);
+        return verdict_by_rule(code, reason, rule, answer.retry_after);
+    }
+    verdict_by_rule(code, reason, codes::judge(Vendor::SobotIo, code, reason, facts), answer.retry_after)
+}
+
+fn judge_status(status: u16, reason: &str, answer: &Answer, facts: &MessageFacts) -> Verdict {
+    let code = format!("http_{status}");
+    let rule = match codes::find(Vendor::SobotIo, &code).and_then(|entry| entry.rule(facts, reason)) {
+        Some(rule) => rule,
+        None => match http::undocumented(status) {
+            Undocumented::NotHere => Disposition::HaltAccount.into(),
+            Undocumented::Refused => Disposition::FailMessage.into(),
+            Undocumented::Unclear => Disposition::Unknown.into(),
+        },
+    };
+    verdict_by_rule(&code, reason, rule, answer.retry_after)
+}

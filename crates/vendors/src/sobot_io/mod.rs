@@ -1,0 +1,13 @@
+//! The Sobot open platform at sg.sobot.io (sobot-io.txt): one message a call, and one token that all calls share.
+
+mod callback;
+mod client;
+mod codes;
+mod token;
+mod translate;
+mod wire;
+
+pub use callback::read_callback;
+pub use client::Client;
+pub(crate) use codes::CODES;
+pub use translate::translate;
