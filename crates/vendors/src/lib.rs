@@ -19,6 +19,7 @@ mod sobot_io;
 use bytes::Bytes;
 use model::{
     Clock, FieldError, Phone,
+    campaign::Category,
     disposition::{MessageFacts, Rule},
     message::{Columns, Message, RowError, Skeleton},
     report::{Correlation, News},
@@ -49,18 +50,6 @@ impl Compiled {
     pub fn render(&self, to: Phone, row: &[&str]) -> Result<Bytes, RowError> {
         self.skeleton.render(to, row)
     }
-}
-
-/// What a message is for, as WhatsApp sorts it: the synced template's category, else the campaign's, else marketing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Category {
-    /// Advertising; what a person can opt out of.
-    #[default]
-    Marketing,
-    /// About something that the person asked for or bought.
-    Utility,
-    /// A one-time password.
-    Authentication,
 }
 
 /// One recipient's message, ready to leave.
@@ -144,7 +133,7 @@ impl Account {
         self.max_batch
     }
 
-    /// The message in the vendor's form.
+    /// The message in the vendor's form. `category` is the synced template's, else the campaign's, else marketing.
     ///
     /// # Errors
     /// What the vendor cannot express, and columns that the audience lacks, each with its field.
