@@ -100,7 +100,7 @@ CREATE TABLE requests (
 ) WITH (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 5000);
 CREATE INDEX requests_account ON requests (account);
 CREATE INDEX requests_task ON requests (task_id);
-CREATE SEQUENCE request_ids CACHE 1;
+CREATE SEQUENCE request_ids INCREMENT BY 1000;     -- drawn in blocks of 1,000
 
 -- Who is to be tried (again), and when. attempt 0: not tried yet, counts as queued.
 CREATE TABLE retries (

@@ -1,4 +1,4 @@
-//! Business time, handed in. Nothing else in the program may ask what time it is.
+//! Business time and chance, handed in. Nothing else in the program may ask what time it is or throw a die.
 
 use std::{fmt, sync::Arc};
 
@@ -23,5 +23,28 @@ impl Clock {
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Clock")
+    }
+}
+
+/// Gives random numbers in 0.0..1.0. The binary makes one, tests make their own.
+#[derive(Clone)]
+pub struct Random(Arc<dyn Fn() -> f64 + Send + Sync>);
+
+impl Random {
+    /// A source that asks `next` each time.
+    pub fn new(next: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
+        Self(Arc::new(next))
+    }
+
+    /// The next number.
+    #[must_use]
+    pub fn next(&self) -> f64 {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Random {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Random")
     }
 }

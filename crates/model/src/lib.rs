@@ -19,6 +19,6 @@ pub mod task;
 pub mod verdict;
 pub mod watch;
 
-pub use clock::Clock;
+pub use clock::{Clock, Random};
 pub use field_error::FieldError;
 pub use phone::Phone;

@@ -5,7 +5,8 @@ use std::{fmt, str::FromStr};
 /// An E.164 number: country code and subscriber number, at most 15 digits, fits 64 bits.
 ///
 /// Shown with its plus. Use [`Phone::masked`] in logs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
 pub struct Phone(u64);
 
 impl Phone {

@@ -1,6 +1,7 @@
 //! What vendors tell us by callback, in our words.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use crate::Phone;
 
@@ -16,7 +17,7 @@ pub enum News {
 }
 
 /// How far a message has come, or that it failed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StatusReport {
     /// The vendor's id of the message.
     pub vendor_id: String,
@@ -31,8 +32,10 @@ pub struct StatusReport {
 }
 
 /// What a status report says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReportedOutcome {
+    /// The vendor took it: told by our own evidence, not by callbacks.
+    Accepted,
     /// WhatsApp took it.
     Sent,
     /// It is on the person's phone.
@@ -49,7 +52,7 @@ pub enum ReportedOutcome {
 }
 
 /// Names a recipient of a call of ours: `c1.REQUEST.TASK.NO`, sent along where the vendor echoes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Correlation {
     /// The intent that the call belongs to.
     pub request_id: i64,

@@ -110,6 +110,7 @@ pub enum Effect {
 pub fn apply(state: MessageState, of_call: OfCall, being_sent: bool, report: &ReportedOutcome) -> Effect {
     use MessageState as S;
     let reached = match report {
+        ReportedOutcome::Accepted => S::Accepted,
         ReportedOutcome::Sent => S::Sent,
         ReportedOutcome::Delivered => S::Delivered,
         ReportedOutcome::Read => S::Read,

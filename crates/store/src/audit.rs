@@ -121,7 +121,9 @@ async fn recompute(
     // place: 0 none, 1 an open request, 2 waiting, 3 its message row; faults are counted beside.
     let rows = sqlx::query(
         "WITH open AS (
-            SELECT q.id, i.no FROM requests q CROSS JOIN UNNEST(q.nos) AS i (no) WHERE q.task_id = $1
+            -- a request open for others may name somebody whom a later one took again
+            SELECT max(q.id) AS id, i.no FROM requests q CROSS JOIN UNNEST(q.nos) AS i (no)
+            WHERE q.task_id = $1 GROUP BY i.no
          ), places AS (
             SELECT g.no, o.id AS request, r.no AS retry, m.state, m.code,
                    m.request_id AS decided, t.n AS troubles
@@ -135,7 +137,7 @@ async fn recompute(
          ), placed AS (
             SELECT *, CASE
                 WHEN no IS NULL THEN 0
-                WHEN request IS NOT NULL AND retry IS NULL AND decided IS DISTINCT FROM request THEN 1
+                WHEN request IS NOT NULL AND retry IS NULL AND request > coalesce(decided, 0) THEN 1
                 WHEN retry IS NOT NULL AND (state IS NULL) THEN 2
                 WHEN state IS NOT NULL AND (state <> 6 OR retry IS NOT NULL) THEN 3
                 ELSE 0 END AS place

@@ -3,7 +3,6 @@
 //! The fence of every intent and outcome is a key-share lock on (account, epoch). A renewal leaves the key alone and so
 //! never waits for it; a take-over changes the key and waits until the old owner's open transactions have ended.
 
-use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
@@ -169,25 +168,16 @@ pub async fn next_writer(conn: &mut PgConnection) -> Result<i64> {
         .map_err(Error::database("naming a writer"))
 }
 
-/// `count` fresh request ids, ascending.
-///
-/// # Errors
-/// The database did not do it.
-pub async fn next_request_ids(conn: &mut PgConnection, count: i32) -> Result<Vec<i64>> {
-    sqlx::query_scalar("SELECT nextval('request_ids') FROM generate_series(1, $1)")
-        .bind(count)
-        .fetch_all(conn)
-        .await
-        .map_err(Error::database("drawing request ids"))
-}
+/// Request ids in one block.
+pub const REQUEST_ID_BLOCK: i64 = 1000;
 
-/// The database's clock, against which leases are measured.
+/// The first of [`REQUEST_ID_BLOCK`] fresh request ids; later blocks are higher.
 ///
 /// # Errors
 /// The database did not do it.
-pub async fn database_time(conn: &mut PgConnection) -> Result<DateTime<Utc>> {
-    sqlx::query_scalar("SELECT clock_timestamp()")
+pub async fn next_request_ids(conn: &mut PgConnection) -> Result<i64> {
+    sqlx::query_scalar("SELECT nextval('request_ids')")
         .fetch_one(conn)
         .await
-        .map_err(Error::database("reading the database's clock"))
+        .map_err(Error::database("drawing request ids"))
 }

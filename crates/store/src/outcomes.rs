@@ -221,7 +221,7 @@ pub async fn which_are_recorded(
         "SELECT i.request_id, i.no
          FROM UNNEST($1::bigint[], $2::integer[], $3::bigint[]) AS i (task_id, no, request_id)
          WHERE EXISTS (SELECT FROM messages m
-                       WHERE m.task_id = i.task_id AND m.no = i.no AND m.request_id = i.request_id)
+                       WHERE m.task_id = i.task_id AND m.no = i.no AND m.request_id >= i.request_id)
             OR EXISTS (SELECT FROM retries r WHERE r.task_id = i.task_id AND r.no = i.no)
             OR NOT EXISTS (SELECT FROM requests q WHERE q.id = i.request_id)",
     )
@@ -379,13 +379,16 @@ pub async fn settle_older_epochs(
         return Ok(false);
     }
     let ids: Vec<i64> = open.iter().map(|row| row.0).collect();
-    // An outcome of the call is its message row, or a `retries` row when the call never began.
+    // An outcome of the call is its message row, or a `retries` row when the call never began. A request that is still
+    // open for others may name somebody whom a later request took again: the later one speaks for it.
     let decided: Vec<(i64, i32)> = sqlx::query_as(
         "SELECT q.id, i.no FROM requests q CROSS JOIN UNNEST(q.nos) AS i (no)
          WHERE q.id = ANY ($1)
            AND (EXISTS (SELECT FROM messages m
-                        WHERE m.task_id = q.task_id AND m.no = i.no AND m.request_id = q.id)
-                OR EXISTS (SELECT FROM retries r WHERE r.task_id = q.task_id AND r.no = i.no))",
+                        WHERE m.task_id = q.task_id AND m.no = i.no AND m.request_id >= q.id)
+                OR EXISTS (SELECT FROM retries r WHERE r.task_id = q.task_id AND r.no = i.no)
+                OR EXISTS (SELECT FROM requests later
+                           WHERE later.task_id = q.task_id AND later.id > q.id AND i.no = ANY (later.nos)))",
     )
     .bind(&ids)
     .fetch_all(&mut *conn)

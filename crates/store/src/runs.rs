@@ -1,0 +1,112 @@
+//! What the dispatcher reads: the tasks that may send now, and who of them is due to be tried again.
+
+use chrono::{DateTime, Utc};
+use model::Phone;
+use sqlx::{FromRow, PgConnection};
+
+use crate::{Error, Result};
+
+/// A task that may send now.
+#[derive(Clone, Debug, FromRow)]
+pub struct Run {
+    /// The task.
+    pub task_id: i64,
+    /// Its campaign.
+    pub campaign_id: i64,
+    /// The sender.
+    pub sender: String,
+    /// `name/language` of a template message.
+    pub template: Option<String>,
+    /// The audience.
+    pub audience_id: i64,
+    /// The audience's phone column.
+    pub phone_column: Option<String>,
+    /// The audience's other columns.
+    pub columns: Vec<String>,
+    /// Recipients in all.
+    pub total: i32,
+    /// Recipients that have been taken.
+    pub cursor: i32,
+    /// The canonical message.
+    pub message: serde_json::Value,
+    /// The campaign's category as a number.
+    pub category: i16,
+    /// The campaign's priority as a number.
+    pub priority: i16,
+    /// The campaign's `max_attempts`.
+    pub max_attempts: i16,
+    /// The campaign's own rate.
+    pub messages_per_second: Option<f64>,
+    /// Somebody of it is due to be tried again.
+    pub has_due: bool,
+}
+
+/// The account's tasks that may send now.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn runnable(conn: &mut PgConnection, account: &str, now: DateTime<Utc>) -> Result<Vec<Run>> {
+    sqlx::query_as(
+        "SELECT t.id AS task_id, t.campaign_id, t.sender, t.template, t.audience_id, a.phone_column, a.columns,
+                t.total, t.cursor, c.message, c.category, c.priority, c.max_attempts, c.messages_per_second,
+                EXISTS (SELECT FROM retries r WHERE r.task_id = t.id AND r.due_at <= $2) AS has_due
+         FROM tasks t
+         JOIN campaigns c ON c.id = t.campaign_id
+         JOIN audiences a ON a.id = t.audience_id
+         WHERE t.account = $1 AND t.state = 2 AND NOT t.paused
+           AND NOT task_is_halted(t.id, t.account, t.sender, t.template)
+         ORDER BY t.id",
+    )
+    .bind(account)
+    .bind(now)
+    .fetch_all(conn)
+    .await
+    .map_err(Error::database("reading the tasks that may send"))
+}
+
+/// Somebody who is due to be tried again.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// The number in the audience.
+    pub no: i32,
+    /// Whom to.
+    pub phone: Phone,
+    /// The row's values.
+    pub vars: Vec<String>,
+    /// Attempts used up.
+    pub attempts_used: i16,
+    /// The largest batch it may travel in.
+    pub batch_max: i16,
+    /// The last code; none when it was not tried yet.
+    pub code: Option<String>,
+}
+
+/// Those of a task who are due, the longest waiting first.
+///
+/// # Errors
+/// The database did not do it, or a row says what cannot be.
+pub async fn due(conn: &mut PgConnection, task_id: i64, now: DateTime<Utc>, limit: i64) -> Result<Vec<Due>> {
+    let rows: Vec<(i32, i64, Vec<String>, i16, i16, bool, Option<String>)> = sqlx::query_as(
+        "SELECT r.no, p.phone, p.vars, r.attempt, r.batch_max, m.no IS NOT NULL, m.code
+         FROM retries r
+         JOIN tasks t ON t.id = r.task_id
+         JOIN recipients p ON p.audience_id = t.audience_id AND p.no = r.no
+         LEFT JOIN messages m ON m.task_id = r.task_id AND m.no = r.no
+         WHERE r.task_id = $1 AND r.due_at <= $2
+         ORDER BY r.due_at, r.no LIMIT $3",
+    )
+    .bind(task_id)
+    .bind(now)
+    .bind(limit)
+    .fetch_all(conn)
+    .await
+    .map_err(Error::database("reading who is due"))?;
+    rows.into_iter()
+        .map(|(no, digits, vars, attempts_used, batch_max, was_tried, code)| {
+            let phone = Phone::from_digits(digits.cast_unsigned())
+                .ok_or_else(|| Error::contradiction("recipients", "phone", no, "no phone number"))?;
+            let code = was_tried.then(|| code.unwrap_or_default());
+            Ok(Due { no, phone, vars, attempts_used, batch_max, code })
+        })
+        .collect()
+}
