@@ -1,0 +1,41 @@
+# Thin names over cargo. Each target first makes sure that what it needs is here (scripts/ensure.sh).
+#   make demo [CSV=people.csv]   a private PostgreSQL, stand-in vendors, the daemon and one campaign per vendor
+#   make test [ARGS=…]           all tests, on a real PostgreSQL
+#   make check                   formatting, lints, documentation, dependencies: what .ci/run checks besides the tests
+#   make bench [ARGS=…]          the benchmarks, each as a ratio to a reference taken in the same run
+
+CARGO ?= cargo
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench
+# The path goes through the environment, so that no character in it needs care.
+export CSV
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo:
+	@scripts/ensure.sh rust postgres
+	@$(CARGO) run --quiet -p campaignd -- demo $(if $(CSV),--csv "$$CSV") $(ARGS)
+
+test:
+	@scripts/ensure.sh rust postgres
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		$(CARGO) nextest run --workspace --no-fail-fast $(ARGS) && $(CARGO) test --workspace --doc --quiet; \
+	else \
+		$(CARGO) test --workspace --no-fail-fast $(ARGS); \
+	fi
+
+check:
+	@scripts/ensure.sh rust lints
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+		$(CARGO) deny --workspace check; \
+	else \
+		echo "skipped: cargo deny (licences and advisories) is not installed; cargo install cargo-deny brings it"; \
+	fi
+
+bench:
+	@scripts/ensure.sh rust postgres
+	@$(CARGO) bench --workspace $(ARGS)
