@@ -162,3 +162,6 @@ fn interactive_node(interactive: &Interactive, refused: &mut Vec<FieldError>) ->
     }
     interactive.node()
 }
+
+#[cfg(test)]
+mod tests;

@@ -331,3 +331,6 @@ fn filename(media: &Media, link: &Text) -> Result<Node, FieldError> {
     }
     Text::parse(&segment, field, Limits::REQUIRED).map(Node::Text)
 }
+
+#[cfg(test)]
+mod tests;

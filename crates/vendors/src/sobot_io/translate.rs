@@ -237,3 +237,6 @@ fn header_location(location: &Location) -> Node {
     ]);
     Node::object([("location", Some(inner)), ("type", Some(Node::word("LOCATION")))])
 }
+
+#[cfg(test)]
+mod tests;
