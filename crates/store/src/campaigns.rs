@@ -197,6 +197,40 @@ pub async fn delete_draft(conn: &mut PgConnection, id: i64) -> Result<bool> {
     Ok(rows == 1)
 }
 
+/// Why an audience cannot be sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// There is none of this id.
+    Missing,
+    /// Its rows are being read.
+    Importing,
+    /// Its import failed.
+    Failed,
+    /// It has no recipients.
+    Empty,
+}
+
+/// Keeps an audience from being deleted until the transaction ends; why it cannot be sent to, where it cannot.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn hold_audience(conn: &mut PgConnection, id: i64) -> Result<Option<Unusable>> {
+    let row: Option<(i16, i64)> =
+        sqlx::query_as("SELECT status, rows_accepted FROM audiences WHERE id = $1 FOR SHARE")
+            .bind(id)
+            .fetch_optional(conn)
+            .await
+            .map_err(Error::database("holding an audience"))?;
+    Ok(match row {
+        Some((1, _)) => Some(Unusable::Importing),
+        Some((2, 0)) => Some(Unusable::Empty),
+        Some((2, _)) => None,
+        Some((3, _)) => Some(Unusable::Failed),
+        // Any other number is that of a deleted one.
+        Some(_) | None => Some(Unusable::Missing),
+    })
+}
+
 /// Locks a campaign until the transaction ends, so that two launches (or a launch and a change) cannot cross;
 /// false when there is none.
 ///

@@ -1,11 +1,11 @@
 //! What stands still and why. A task runs while no halt holds it; lifting deletes the row, and its tasks run on by
-//! themselves.
+//! themselves. Halts are written with the failure that brings them (see `effects`).
 
 use chrono::{DateTime, Utc};
 use model::disposition::Scope;
 use sqlx::{FromRow, PgConnection};
 
-use crate::{Error, Result};
+use crate::{Error, Result, effects::scope_number};
 
 /// Something that stands still.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,36 +28,6 @@ pub struct Halt {
     pub since: DateTime<Utc>,
     /// When it lifts by itself.
     pub lifts_at: Option<DateTime<Utc>>,
-}
-
-/// Something to be halted.
-#[derive(Clone, Copy, Debug)]
-pub struct NewHalt<'a> {
-    /// What kind of thing.
-    pub scope: Scope,
-    /// The account that it belongs to.
-    pub account: &'a str,
-    /// Which: the task's id, `name/language`, the sender, the account.
-    pub value: &'a str,
-    /// The code that halts it.
-    pub code: &'a str,
-    /// What the code means, or the vendor's text.
-    pub reason: &'a str,
-    /// What to do before it is lifted.
-    pub remedy: &'a str,
-    /// When it lifts by itself.
-    pub lifts_at: Option<DateTime<Utc>>,
-}
-
-/// The number that the database keeps for `scope`.
-#[must_use]
-pub fn scope_number(scope: Scope) -> i16 {
-    match scope {
-        Scope::Task => 1,
-        Scope::Template => 2,
-        Scope::Sender => 3,
-        Scope::Account => 4,
-    }
 }
 
 #[derive(FromRow)]
@@ -93,36 +63,6 @@ impl TryFrom<HaltRow> for Halt {
             lifts_at: row.lifts_at,
         })
     }
-}
-
-/// Halts something; false when it stands still already: the first reason stays.
-///
-/// A halt that an operator must lift takes the place of one that lifts by itself.
-///
-/// # Errors
-/// The database did not do it.
-pub async fn insert(conn: &mut PgConnection, halt: &NewHalt<'_>, now: DateTime<Utc>) -> Result<bool> {
-    let rows = sqlx::query(
-        "INSERT INTO halts AS h (scope, account, value, code, reason, remedy, since, lifts_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-         ON CONFLICT (account, scope, value) DO UPDATE
-         SET code = excluded.code, reason = excluded.reason, remedy = excluded.remedy,
-             lifts_at = excluded.lifts_at
-         WHERE h.lifts_at IS NOT NULL AND (excluded.lifts_at IS NULL OR excluded.lifts_at > h.lifts_at)",
-    )
-    .bind(scope_number(halt.scope))
-    .bind(halt.account)
-    .bind(halt.value)
-    .bind(halt.code)
-    .bind(halt.reason)
-    .bind(halt.remedy)
-    .bind(now)
-    .bind(halt.lifts_at)
-    .execute(conn)
-    .await
-    .map_err(Error::database("halting"))?
-    .rows_affected();
-    Ok(rows == 1)
 }
 
 /// A page of halts, the newest first; `account` narrows.
@@ -200,20 +140,4 @@ pub async fn lift_of(conn: &mut PgConnection, scope: Scope, account: &str, value
         .map_err(Error::database("lifting a halt"))?
         .rows_affected();
     Ok(rows == 1)
-}
-
-/// Lifts the halts whose time has come; those that were lifted.
-///
-/// # Errors
-/// The database did not do it.
-pub async fn lift_due(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Halt>> {
-    let rows: Vec<HaltRow> = sqlx::query_as(
-        "DELETE FROM halts WHERE lifts_at <= $1
-         RETURNING id, scope, account, value, code, reason, remedy, since, lifts_at",
-    )
-    .bind(now)
-    .fetch_all(conn)
-    .await
-    .map_err(Error::database("lifting the halts that are due"))?;
-    rows.into_iter().map(Halt::try_from).collect()
 }

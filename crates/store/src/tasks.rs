@@ -12,7 +12,7 @@ use model::{
 };
 use sqlx::{FromRow, PgConnection};
 
-use crate::{Error, Result};
+use crate::{Error, Result, campaigns::Unusable};
 
 /// A task with its counts, as they were at one instant.
 #[derive(Clone, Debug, PartialEq)]
@@ -244,12 +244,8 @@ pub enum Launched {
     Task(i64),
     /// It had this one already.
     Already(i64),
-    /// Its audience is importing.
-    AudienceImporting,
-    /// Its audience failed to import.
-    AudienceFailed,
-    /// Its audience has no recipients.
-    AudienceEmpty,
+    /// Its audience cannot be sent to.
+    Unusable(Unusable),
     /// There is no such campaign.
     NoCampaign,
 }
@@ -278,19 +274,13 @@ pub async fn launch(
     if let Some(id) = earlier {
         return Ok(Launched::Already(id));
     }
-    let (status, accepted): (i16, i64) = sqlx::query_as(
-        "SELECT a.status, a.rows_accepted FROM campaigns c JOIN audiences a ON a.id = c.audience_id
-         WHERE c.id = $1 FOR SHARE OF a",
-    )
-    .bind(campaign_id)
-    .fetch_one(&mut *conn)
-    .await
-    .map_err(Error::database("reading a campaign's audience"))?;
-    match (status, accepted) {
-        (1, _) => return Ok(Launched::AudienceImporting),
-        (2, 0) => return Ok(Launched::AudienceEmpty),
-        (2, _) => {}
-        _ => return Ok(Launched::AudienceFailed),
+    let audience_id: i64 = sqlx::query_scalar("SELECT audience_id FROM campaigns WHERE id = $1")
+        .bind(campaign_id)
+        .fetch_one(&mut *conn)
+        .await
+        .map_err(Error::database("reading a campaign's audience"))?;
+    if let Some(unusable) = crate::campaigns::hold_audience(conn, audience_id).await? {
+        return Ok(Launched::Unusable(unusable));
     }
     let is_due = starts_at.is_none_or(|at| at <= now);
     let phase = if is_due { Phase::Running } else { Phase::Scheduled };
@@ -317,37 +307,6 @@ pub async fn launch(
     task_id
         .map(Launched::Task)
         .ok_or_else(|| Error::contradiction("campaigns", "state", campaign_id, "launched, without a task"))
-}
-
-/// A task that became due.
-#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
-pub struct Started {
-    /// The task.
-    pub id: i64,
-    /// The account that is to send.
-    pub account: String,
-}
-
-/// Tasks that are started in one step at the most.
-const STARTED_AT_ONCE: i64 = 100;
-
-/// Starts the tasks that are due, but the paused ones; call it again while it returns any.
-///
-/// # Errors
-/// The database did not do it.
-pub async fn start_due(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Started>> {
-    sqlx::query_as(
-        "UPDATE tasks SET state = 2, started_at = $1
-         WHERE state = 1 AND id IN (
-            SELECT id FROM tasks WHERE state = 1 AND NOT paused AND starts_at <= $1
-            ORDER BY starts_at, id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED)
-         RETURNING id, account",
-    )
-    .bind(now)
-    .bind(STARTED_AT_ONCE)
-    .fetch_all(conn)
-    .await
-    .map_err(Error::database("starting the tasks that are due"))
 }
 
 /// What came of an operator's command.
