@@ -257,8 +257,7 @@ fn read_buttons(reader: &Reader<'_>) -> Option<Action> {
         }
         Some(Reply { id, title: title? })
     })?;
-    let given = reader.list_opt("buttons").map_or(0, |items| items.len());
-    check_count(reader.errors, &reader.at("buttons"), given, 1..=3, "buttons");
+    check_count(reader.errors, &reader.at("buttons"), buttons.len(), 1..=3, "buttons");
     check_unique(reader.errors, buttons.iter().map(|reply| &reply.title));
     check_unique(reader.errors, buttons.iter().map(|reply| &reply.id));
     Some(Action::Buttons(buttons))

@@ -5,6 +5,7 @@
 //! rule stands here, and no recipient's data stays here.
 
 mod columns;
+mod compile;
 mod contacts;
 mod escape;
 mod interactive;

@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
         Some(items.iter().enumerate().map(|(at, item)| (format!("{path}[{at}]"), item)).collect())
     }
 
-    /// The objects of an array, each read by `read`; those that are wrong are complained about and left out.
+    /// The objects of an array, each read by `read`; none when one of them is wrong, which was complained about.
     pub(super) fn objects<T>(
         &self,
         key: &'static str,
@@ -161,7 +161,9 @@ impl<'a> Reader<'a> {
             item.finish();
             read
         };
-        Some(items.into_iter().filter_map(read_one).collect())
+        // Every item is read, so that all complaints come at once, before one that is wrong voids the list.
+        let read: Vec<Option<T>> = items.into_iter().map(read_one).collect();
+        read.into_iter().collect()
     }
 
     /// Complains about every member that nobody asked for.

@@ -170,11 +170,10 @@ impl Translation {
 
     fn interactive(&mut self, interactive: &Interactive) -> Members {
         let mut members = Vec::new();
-        match &interactive.body {
-            Some(body) => members.push(("message", Node::text(body))),
-            None => {
-                self.refuse(format!("{}.body", interactive.field), "is missing: sobot_in wants it always")
-            }
+        if let Some(body) = &interactive.body {
+            members.push(("message", Node::text(body)));
+        } else {
+            self.refuse(format!("{}.body", interactive.field), "is missing: sobot_in wants it always");
         }
         match &interactive.header {
             Some(Header::Text(text)) => members.push(("header", Node::text(text))),
