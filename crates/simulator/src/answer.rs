@@ -33,7 +33,7 @@ enum Ending {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     content_type: &'static str,
-    retry_after_seconds: Option<u64>,
+    retry_after_seconds: Option<u32>,
     body: Bytes,
     ending: Ending,
     /// Time until the answer leaves.
@@ -56,7 +56,7 @@ impl Answer {
         Answer::new(200, "text/csv; charset=utf-8", body.into())
     }
 
-    pub(crate) fn retry_after(mut self, seconds: Option<u64>) -> Answer {
+    pub(crate) fn retry_after(mut self, seconds: Option<u32>) -> Answer {
         self.retry_after_seconds = seconds;
         self
     }
@@ -106,7 +106,7 @@ impl Answer {
             Some(FaultAction::ResetAfterAccept) => self.ending = Ending::Break(Break::Reset),
             Some(FaultAction::HalfBody) => self.ending = Ending::Half,
             Some(FaultAction::GarbageBody) => {
-                self.body = Bytes::from_static(b"\x1f\x8b{\"ret_co\x00\xff\xfe")
+                self.body = Bytes::from_static(b"\x1f\x8b{\"ret_co\x00\xff\xfe");
             }
             Some(FaultAction::HtmlBody { status }) => {
                 self.status = status.unwrap_or(200);

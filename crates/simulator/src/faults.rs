@@ -35,7 +35,7 @@ pub enum FaultAction {
         status: u16,
         /// Value of the header `Retry-After`.
         #[serde(default)]
-        retry_after_seconds: Option<u64>,
+        retry_after_seconds: Option<u32>,
         /// The answer's body, instead of the vendor's usual error.
         #[serde(default)]
         body: Option<String>,

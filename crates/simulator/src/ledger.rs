@@ -129,9 +129,12 @@ struct Log {
     open: Chunk,
 }
 
+/// Numbers by name, and names by number.
+type NamesInner = (HashMap<Arc<str>, u32>, Vec<Arc<str>>);
+
 /// Names that are used by millions of records, each kept once. Number 0 is the empty name.
 pub(crate) struct Names {
-    inner: RwLock<(HashMap<Arc<str>, u32>, Vec<Arc<str>>)>,
+    inner: RwLock<NamesInner>,
 }
 
 impl Default for Names {

@@ -168,7 +168,7 @@ pub(crate) async fn update_customer(
     let answer = authorized(&world, &headers).map_or_else(
         |refused| refused,
         |account| match world.customers.update(account, &mobile, &body) {
-            Ok(true) => told(200, "Customer updated successfully"),
+            Ok(true) => told(201, "Customer updated successfully"),
             Ok(false) => told(404, "Customer does not exist"),
             Err(wrong) => told(400, &refusal_text(&wrong)),
         },

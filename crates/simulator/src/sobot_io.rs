@@ -28,7 +28,7 @@ const KEPT_REFUSALS: usize = 100_000;
 const SEND_PATH: &str = "/chat-whatsapp/api/whatsapp/forword";
 
 /// The usual envelope around an item.
-pub(crate) fn success(item: Value) -> Answer {
+pub(crate) fn success(item: &Value) -> Answer {
     let body = json!({"item": item, "ret_code": "000000", "ret_msg": "success"});
     Answer::json(200, &body)
 }
@@ -92,7 +92,7 @@ fn token_answer(world: &World, query: &str) -> Answer {
     let only = world.options.single_token;
     let now_us = world.clock.now_us();
     world.tokens.add(token.clone(), position, now_us, lifetime.saturating_mul(1_000_000), only);
-    let mut answer = success(json!({"token": token, "expires_in": lifetime.to_string()}))
+    let mut answer = success(&json!({"token": token, "expires_in": lifetime.to_string()}))
         .spoiled(fault.action.as_ref(), error);
     answer.pause = fault.latency;
     answer
@@ -237,7 +237,7 @@ fn accept(world: &World, at_us: u64, account: &str, from: &str, message: &Messag
             "contacts": [{"input": to, "wa_id": to}],
         })
     };
-    let mut answer = success(item);
+    let mut answer = success(&item);
     answer.early = early;
     answer
 }

@@ -50,7 +50,7 @@ pub(crate) async fn template_list(
             return Ok(answer);
         }
         let namespace = "9eb0ceda_9fc9_42ad_ad5a_5dd9d905a15a";
-        let list = success(json!({"data": world.templates.sobot_io(), "namespace": namespace}));
+        let list = success(&json!({"data": world.templates.sobot_io(), "namespace": namespace}));
         Ok(list.spoiled(fault.action.as_ref(), error))
     };
     told(&world, handle()).await
@@ -66,7 +66,7 @@ pub(crate) async fn create_template(
         authorized(&world, &headers)?;
         let request: Object = settled(body_object(&body))?;
         let number = settled(world.templates.add_sobot_io(&request))?;
-        Ok(success(json!({"id": (43_182_111_222_804_988_u64 + number as u64).to_string()})))
+        Ok(success(&json!({"id": (43_182_111_222_804_988_u64 + number as u64).to_string()})))
     };
     told(&world, handle()).await
 }
@@ -82,7 +82,7 @@ pub(crate) async fn delete_template(
         needed(query.as_deref(), "wabaid")?;
         let name = needed(query.as_deref(), "template_name")?;
         match world.templates.delete(&name) {
-            true => Ok(success(json!({"success": true}))),
+            true => Ok(success(&json!({"success": true}))),
             false => Err(refusal("132001", "template not found")),
         }
     };
@@ -123,7 +123,7 @@ pub(crate) async fn media_upload(
         authorized(&world, &headers)?;
         needed(query.as_deref(), "phone_numberid")?;
         needed(query.as_deref(), "url")?;
-        Ok(success(json!({"id": (1_011_461_420_318_338 + world.next_request()).to_string()})))
+        Ok(success(&json!({"id": (1_011_461_420_318_338 + world.next_request()).to_string()})))
     };
     told(&world, handle()).await
 }

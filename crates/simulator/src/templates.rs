@@ -123,7 +123,7 @@ impl Templates {
     pub(crate) fn add_sobot_io(&self, request: &Object) -> Checked<usize> {
         text(request, "wabaid", 64)?;
         let name = text(request, "name", 512)?;
-        let language = text(request, "language", 16)?;
+        let language = text(request, "language", 32)?;
         let category = one_of(request, "category", &["UTILITY", "MARKETING", "AUTHENTICATION"])?;
         let components = list(request, "components")?;
         let mut body = "";

@@ -1,5 +1,7 @@
 //! Every vendor's accepted messages are in the ledger, and their reports arrive in the documented forms.
 
+#![allow(clippy::unwrap_used, reason = "a test may end at once")]
+
 mod common;
 
 use std::sync::atomic::Ordering;

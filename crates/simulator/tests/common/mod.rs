@@ -1,5 +1,6 @@
 //! A small HTTP client and a receiver of callbacks, for the tests of the simulator.
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a helper of tests may end the test")]
 
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
