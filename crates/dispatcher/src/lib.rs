@@ -1,1 +1,140 @@
-//! dispatcher
+//! Sending: who owns an account, who is taken next, how fast, and what came of it.
+//!
+//! One node owns an account; in it one committer writes intents and outcomes in groups, one pacer a sender takes
+//! recipients, and calls run between the two. No call leaves before its intent is committed, and no transaction is
+//! open while one is under way.
+
+mod account;
+mod breaker;
+mod call;
+mod commit;
+mod guard;
+mod judge;
+mod live;
+mod ownership;
+mod pace;
+mod pacer;
+mod run;
+mod trust;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use model::{Clock, Random, disposition::Scope};
+use store::{Database, leases::Lease};
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use vendors::{Account, AccountConfig};
+
+pub use live::{AccountLive, Live, TaskLive};
+
+/// Takes what was learned after the fence had closed: (account, JSON), to be stored in the inbox as evidence.
+pub type Evidence = Arc<dyn Fn(String, String) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// What a dispatcher is made of.
+pub struct Setup {
+    /// The database.
+    pub db: Database,
+    /// Business time.
+    pub clock: Clock,
+    /// Jitter.
+    pub random: Random,
+    /// This node.
+    pub node: Uuid,
+    /// The accounts of the configuration, each with its client.
+    pub accounts: Vec<(AccountConfig, Arc<Account>)>,
+    /// Where evidence goes.
+    pub evidence: Evidence,
+}
+
+/// What every part of the dispatcher shares.
+struct Shared {
+    db: Database,
+    clock: Clock,
+    random: Random,
+    node: Uuid,
+    evidence: Evidence,
+    accounts: HashMap<String, Arc<account::AccountState>>,
+    live: Live,
+}
+
+/// The running dispatcher.
+pub struct Dispatcher {
+    shared: Arc<Shared>,
+    leases: watch::Receiver<Vec<Lease>>,
+    stop: CancellationToken,
+    ownership: JoinHandle<()>,
+}
+
+/// How long a shutdown waits for calls that are under way.
+pub const SHUTDOWN: Duration = Duration::from_secs(30);
+
+impl Dispatcher {
+    /// Starts to acquire leases and to send.
+    #[must_use]
+    pub fn start(setup: Setup) -> Self {
+        let accounts = setup
+            .accounts
+            .into_iter()
+            .map(|(config, client)| {
+                (config.name.clone(), Arc::new(account::AccountState::new(config, client)))
+            })
+            .collect();
+        let shared = Arc::new(Shared {
+            db: setup.db,
+            clock: setup.clock,
+            random: setup.random,
+            node: setup.node,
+            evidence: setup.evidence,
+            accounts,
+            live: Live::default(),
+        });
+        let stop = CancellationToken::new();
+        let (sender, leases) = watch::channel(Vec::new());
+        let ownership = tokio::spawn(ownership::run(Arc::clone(&shared), sender, stop.clone()));
+        Self { shared, leases, stop, ownership }
+    }
+
+    /// The accounts that this node owns, as they change.
+    #[must_use]
+    pub fn leases(&self) -> watch::Receiver<Vec<Lease>> {
+        self.leases.clone()
+    }
+
+    /// Something changed for the account (a launch, a resume, a lifted halt): look at once.
+    #[must_use]
+    pub fn wake(&self) -> Arc<dyn Fn(&str) + Send + Sync> {
+        let shared = Arc::clone(&self.shared);
+        Arc::new(move |account| {
+            if let Some(account) = shared.accounts.get(account) {
+                account.wake.notify_one();
+            }
+        })
+    }
+
+    /// A callback said that a scope of the account is too fast.
+    #[must_use]
+    pub fn slow_down(&self) -> Arc<dyn Fn(&str, Scope, &str) + Send + Sync> {
+        let shared = Arc::clone(&self.shared);
+        Arc::new(move |account, scope, sender| {
+            if let Some(account) = shared.accounts.get(account) {
+                account.slow_down(scope, sender);
+            }
+        })
+    }
+
+    /// What moves now: rates, calls under way, what is waited for.
+    #[must_use]
+    pub fn live(&self) -> Live {
+        self.shared.live.clone()
+    }
+
+    /// Stops taking, lets what is under way end, records it, gives the leases back: [`SHUTDOWN`] at the most.
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        if tokio::time::timeout(SHUTDOWN, self.ownership).await.is_err() {
+            tracing::warn!("calls were still under way when the time to stop was over; they become unknown");
+        }
+    }
+}

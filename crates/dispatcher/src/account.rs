@@ -1,0 +1,255 @@
+//! One account: what lasts as long as the process, and the work while this node owns it.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use governor::DefaultDirectRateLimiter;
+use model::disposition::Scope;
+use store::{
+    Error,
+    leases::{Acquired, Lease},
+    outcomes::{self, Why},
+    runs,
+};
+use tokio::{
+    sync::{Notify, Semaphore, mpsc},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use vendors::{Account, AccountConfig, codes};
+
+use crate::{
+    Shared, breaker::Breaker, commit, judge::Judge, live::AccountLive, pace, pace::Pace, pacer, trust::Trust,
+};
+
+/// How often the running tasks are looked up when nothing wakes the account.
+const LOOK: Duration = Duration::from_millis(500);
+/// Jobs that wait for the committer at the most.
+const JOBS: usize = 1024;
+/// A new owner's first call leaves this much later: the windows of two nodes would add up.
+const HAND_OVER: Duration = Duration::from_millis(1100);
+
+/// What an account is in this process, owned or not.
+pub(crate) struct AccountState {
+    pub(crate) config: AccountConfig,
+    pub(crate) client: Arc<Account>,
+    paces: HashMap<String, Pace>,
+    pub(crate) in_flight: Arc<Semaphore>,
+    pub(crate) requests: Option<DefaultDirectRateLimiter>,
+    pub(crate) breaker: Breaker,
+    pub(crate) wake: Notify,
+    pub(crate) database_is_away: AtomicBool,
+}
+
+impl AccountState {
+    pub(crate) fn new(config: AccountConfig, client: Arc<Account>) -> Self {
+        let paces = config
+            .senders
+            .iter()
+            .map(|sender| {
+                let batch =
+                    batch_size(client.max_batch(), sender.messages_per_second, config.requests_per_second);
+                (sender.from.clone(), Pace::new(sender.messages_per_second, batch))
+            })
+            .collect();
+        Self {
+            paces,
+            in_flight: Arc::new(Semaphore::new(config.max_in_flight)),
+            requests: config
+                .requests_per_second
+                .and_then(|rate| pace::limiter(rate, (rate * 0.03).ceil().max(1.0) as u32)),
+            breaker: Breaker::default(),
+            wake: Notify::new(),
+            database_is_away: AtomicBool::new(false),
+            config,
+            client,
+        }
+    }
+
+    pub(crate) fn pace(&self, sender: &str) -> Option<&Pace> {
+        self.paces.get(sender)
+    }
+
+    /// A vendor's answer or callback said that a scope is too fast.
+    pub(crate) fn slow_down(&self, scope: Scope, sender: &str) {
+        match scope {
+            Scope::Sender => self.paces.get(sender).into_iter().for_each(|pace| pace.slow_down(0.0)),
+            Scope::Account | Scope::Task | Scope::Template => {
+                self.paces.values().for_each(|pace| pace.slow_down(0.0));
+            }
+        }
+    }
+}
+
+/// Messages in one call: at most the vendor's, and at most half a second of the sender's rate; more only where the
+/// account's calls per second could not carry the rate otherwise.
+pub(crate) fn batch_size(most: usize, rate: Option<f64>, requests_per_second: Option<f64>) -> u32 {
+    let most = u32::try_from(most).unwrap_or(1).max(1);
+    let Some(rate) = rate else { return most };
+    let needed = requests_per_second.map_or(0.0, |calls| rate / calls);
+    most.min((rate / 2.0).max(needed).ceil().max(1.0) as u32)
+}
+
+/// The account while this node owns it.
+pub(crate) struct Owner {
+    pub(crate) account: Arc<AccountState>,
+    pub(crate) lease: Lease,
+    pub(crate) trust: Arc<Trust>,
+    pub(crate) judge: Judge,
+    /// Take nobody more.
+    pub(crate) stop: CancellationToken,
+    lost: AtomicBool,
+}
+
+impl Owner {
+    pub(crate) fn new(
+        account: Arc<AccountState>,
+        lease: Lease,
+        trust: Arc<Trust>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { account, lease, trust, judge: Judge::default(), stop, lost: AtomicBool::new(false) }
+    }
+
+    /// The fence refused: somebody else owns the account.
+    pub(crate) fn lose(&self) {
+        if !self.lost.swap(true, Ordering::AcqRel) {
+            tracing::warn!(
+                account.name = self.account.config.name,
+                "the account belongs to another node now"
+            );
+            self.stop.cancel();
+        }
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+}
+
+/// Works the account until it is told to stop, and until what was under way then is recorded.
+pub(crate) async fn work(shared: Arc<Shared>, owner: Arc<Owner>, acquired: Acquired) {
+    let account = Arc::clone(&owner.account);
+    if !settle(&shared, &owner).await {
+        return;
+    }
+    if acquired.lease.epoch > 1 {
+        tokio::select! {
+            () = tokio::time::sleep(HAND_OVER) => {}
+            () = owner.stop.cancelled() => {}
+        }
+    }
+    let (jobs, queue) = mpsc::channel(JOBS);
+    let committer = tokio::spawn(commit::run(Arc::clone(&shared), Arc::clone(&owner), queue));
+    let mut pacers = JoinSet::new();
+    let mut plans = HashMap::new();
+    for sender in &account.config.senders {
+        let plan = Arc::new(pacer::Plan::default());
+        plans.insert(sender.from.clone(), Arc::clone(&plan));
+        let pacer =
+            pacer::Pacer::new(Arc::clone(&shared), Arc::clone(&owner), sender.clone(), plan, jobs.clone());
+        pacers.spawn(pacer.run());
+    }
+    drop(jobs);
+    while !owner.stop.is_cancelled() {
+        look(&shared, &owner, &plans).await;
+        tokio::select! {
+            () = account.wake.notified() => {}
+            () = tokio::time::sleep(LOOK) => {}
+            () = owner.stop.cancelled() => {}
+        }
+    }
+    plans.values().for_each(|plan| plan.wake.notify_one());
+    while pacers.join_next().await.is_some() {}
+    // The committer ends when the last call has handed on its outcomes.
+    if let Err(error) = committer.await {
+        tracing::error!(account.name = account.config.name, %error, "the committer died");
+    }
+    shared.live.set_account(&account.config.name, AccountLive::default());
+}
+
+/// Marks what an older owner left open as unknown. False: the account was lost or is to be left meanwhile.
+async fn settle(shared: &Shared, owner: &Owner) -> bool {
+    let entry = codes::find(owner.account.config.vendor, codes::PROCESS_DIED);
+    let why = Why {
+        code: codes::PROCESS_DIED.to_owned(),
+        reason: entry.map_or_else(String::new, |entry| entry.meaning.to_owned()),
+    };
+    loop {
+        let step = async {
+            let mut transaction = shared.db.hot.begin().await.map_err(Error::database("settling"))?;
+            store::leases::fence(&mut transaction, &owner.lease).await?;
+            let more =
+                outcomes::settle_older_epochs(&mut transaction, &owner.lease, &why, shared.clock.now())
+                    .await?;
+            transaction.commit().await.map_err(Error::database("settling"))?;
+            Ok(more)
+        };
+        match step.await {
+            Ok(true) => {}
+            Ok(false) => return true,
+            Err(Error::Fenced) => {
+                owner.lose();
+                return false;
+            }
+            Err(error) => {
+                tracing::warn!(account.name = owner.account.config.name, %error, "cannot settle what was left open");
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK) => {}
+                    () = owner.stop.cancelled() => return false,
+                }
+            }
+        }
+    }
+}
+
+/// Looks which tasks may send, and tells the pacers.
+async fn look(shared: &Shared, owner: &Owner, plans: &HashMap<String, Arc<pacer::Plan>>) {
+    let account = &owner.account;
+    let runs = async {
+        let mut conn = shared.db.general.acquire().await.map_err(Error::database("looking for tasks"))?;
+        runs::runnable(&mut conn, &account.config.name, shared.clock.now()).await
+    };
+    match runs.await {
+        Ok(runs) => {
+            for (sender, plan) in plans {
+                plan.set(runs.iter().filter(|run| run.sender == *sender).cloned().collect());
+            }
+        }
+        Err(error) => tracing::warn!(account.name = account.config.name, %error, "cannot look for tasks"),
+    }
+    let open_until = account.breaker.open_until();
+    shared.live.set_account(
+        &account.config.name,
+        AccountLive {
+            is_owned: true,
+            in_flight: account.config.max_in_flight.saturating_sub(account.in_flight.available_permits()),
+            messages_per_second: 0.0,
+            breaker_open_for: open_until
+                .map(|until| until.saturating_duration_since(tokio::time::Instant::now())),
+            database_is_away: account.database_is_away.load(Ordering::Acquire),
+        },
+    );
+    shared.live.forget_idle();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_half_a_second_of_the_rate_unless_the_calls_cannot_carry_it() {
+        assert_eq!(batch_size(100, None, None), 100);
+        assert_eq!(batch_size(100, Some(80.0), None), 40);
+        assert_eq!(batch_size(100, Some(1000.0), None), 100);
+        assert_eq!(batch_size(100, Some(80.0), Some(1.0)), 80);
+        assert_eq!(batch_size(1, Some(80.0), None), 1);
+        assert_eq!(batch_size(100, Some(0.5), None), 1);
+    }
+}

@@ -1,0 +1,113 @@
+//! One call to the vendor: from a committed intent to outcomes on their way to the committer.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use model::verdict::Verdict;
+use store::{
+    intents::Taken,
+    outcomes::{Again, CallResult, Outcome},
+};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use vendors::{Outgoing, codes};
+
+use crate::{
+    Shared,
+    account::Owner,
+    commit::{Job, Recorded},
+    judge::About,
+    run::RunFacts,
+};
+
+/// A call whose intent is committed.
+pub(crate) struct Call {
+    pub(crate) request_id: i64,
+    pub(crate) facts: Arc<RunFacts>,
+    /// Who is sent to, and in the same order what.
+    pub(crate) taken: Vec<Taken>,
+    pub(crate) outgoing: Vec<Outgoing>,
+    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) jobs: mpsc::Sender<Job>,
+}
+
+/// What a call may take beyond the vendor's timeout before its lease must not be trusted any more.
+const MARGIN: Duration = Duration::from_secs(2);
+
+impl Call {
+    /// Recipient `index` back where it was, due now.
+    pub(crate) fn again(&self, index: usize, now: DateTime<Utc>, batch_max: i16) -> Again {
+        Again { due_at: now, attempts_used: self.taken[index].attempt - 1, batch_max }
+    }
+
+    /// Makes the call and hands on what came of it.
+    pub(crate) async fn run(self, shared: Arc<Shared>, owner: Arc<Owner>) {
+        let account = Arc::clone(&owner.account);
+        let n = u32::try_from(self.outgoing.len()).unwrap_or(u32::MAX);
+        if let Some(pace) = account.pace(&self.facts.run.sender) {
+            pace.depart(n).await;
+        }
+        if !owner.trust.covers(account.config.timeouts.total + MARGIN) {
+            return self.withdraw(&shared).await;
+        }
+        shared.live.departed(&account.config.name, self.facts.run.task_id, n);
+        let mut verdicts = account.client.send(&self.facts.compiled.facts, &self.outgoing).await;
+        if verdicts.len() != self.taken.len() {
+            // One verdict per message is the client's promise. Were it broken, nobody's fate would be known.
+            tracing::error!(account.name = account.config.name, "the client gave a wrong number of verdicts");
+            verdicts.truncate(self.taken.len());
+        }
+        account.breaker.observe(verdicts.iter().any(is_usable));
+        let about = About {
+            call: &self,
+            account: &account.config.name,
+            vendor: account.config.vendor,
+            random: &shared.random,
+            now: shared.clock.now(),
+            batch: self.taken.len(),
+        };
+        let mut recorded = Vec::with_capacity(self.taken.len());
+        for (index, verdict) in verdicts.into_iter().enumerate() {
+            let judged = owner.judge.judge(&about, index, verdict);
+            if let Some(scope) = judged.slow_down {
+                account.slow_down(scope, &self.facts.run.sender);
+            }
+            recorded.push(judged.recorded);
+        }
+        let Self { permit, jobs, .. } = self;
+        drop(permit);
+        // The committer outlives every call: it ends when the last of these senders is dropped.
+        let _ = jobs.send(Job::Outcomes(recorded)).await;
+    }
+
+    /// The call never began: everybody back where they were.
+    async fn withdraw(self, shared: &Shared) {
+        let now = shared.clock.now();
+        let recorded = self
+            .taken
+            .iter()
+            .enumerate()
+            .map(|(index, taken)| Recorded {
+                outcome: Outcome {
+                    task_id: self.facts.run.task_id,
+                    request_id: self.request_id,
+                    taken: taken.clone(),
+                    result: CallResult::Requeued(self.again(index, now, i16::MAX)),
+                    at: now,
+                },
+                effects: store::effects::Effects::default(),
+            })
+            .collect();
+        let _ = self.jobs.send(Job::Outcomes(recorded)).await;
+    }
+}
+
+/// The vendor answered, whatever it said.
+fn is_usable(verdict: &Verdict) -> bool {
+    match verdict {
+        Verdict::Accepted { .. } | Verdict::Split(_) => true,
+        Verdict::Refused(failure) => {
+            failure.code != codes::CONNECT_FAILED && failure.code != codes::TLS_FAILED
+        }
+        Verdict::Unknown(_) => false,
+    }
+}

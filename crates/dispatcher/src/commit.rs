@@ -1,0 +1,280 @@
+//! The committer of one account: whatever queued while the last commit ran goes into the next, in one transaction.
+//!
+//! It holds on to what it has until it is recorded: while the database is away nothing new is taken, and a commit whose
+//! outcome is not known is looked up before it is repeated.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use chrono::TimeDelta;
+use model::report::Correlation;
+use store::{
+    Error, PgConnection,
+    effects::{self, Effects},
+    intents::{self, Committed, Intent, Source},
+    leases,
+    outcomes::{self, Outcome},
+};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use vendors::Outgoing;
+
+use crate::{Shared, account::Owner, call::Call, run::RunFacts};
+
+/// Jobs in one transaction at the most.
+const GROUP: usize = 500;
+/// Between two tries to record.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// What the committer is given.
+pub(crate) enum Job {
+    /// Recipients to be taken.
+    Intent(Box<Taking>),
+    /// Outcomes of a call.
+    Outcomes(Vec<Recorded>),
+}
+
+/// Recipients to be taken, with all that their calls need.
+pub(crate) struct Taking {
+    pub(crate) intent: Intent,
+    pub(crate) facts: Arc<RunFacts>,
+    /// In the order of `intent.taken`.
+    pub(crate) rendered: Vec<Bytes>,
+    /// As many as calls.
+    pub(crate) permits: OwnedSemaphorePermit,
+    /// All in one call, or one call each.
+    pub(crate) is_batch: bool,
+    pub(crate) jobs: mpsc::Sender<Job>,
+    /// Tells the pacer that retries have been heard of.
+    pub(crate) heard: mpsc::UnboundedSender<(i64, Vec<i32>)>,
+}
+
+/// An outcome and what it does around it.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    pub(crate) outcome: Outcome,
+    pub(crate) effects: Effects,
+}
+
+/// Runs until every sender of jobs is dropped, or the account is lost.
+pub(crate) async fn run(shared: Arc<Shared>, owner: Arc<Owner>, mut jobs: mpsc::Receiver<Job>) {
+    let mut open: HashMap<i64, usize> = HashMap::new();
+    let mut group = Vec::with_capacity(GROUP);
+    loop {
+        group.clear();
+        if jobs.recv_many(&mut group, GROUP).await == 0 {
+            return;
+        }
+        let (mut takings, mut recorded) = (Vec::new(), Vec::new());
+        for job in group.drain(..) {
+            match job {
+                Job::Intent(taking) => takings.push(taking),
+                Job::Outcomes(outcomes) => recorded.extend(outcomes),
+            }
+        }
+        if owner.stop.is_cancelled() || owner.is_lost() {
+            // Taken by nobody: the cursor has not moved.
+            takings.drain(..).for_each(|taking| dropped(&taking));
+        }
+        let closed = closed_by(&mut open, &recorded);
+        match commit(&shared, &owner, &takings, &recorded, &closed).await {
+            Some(results) => {
+                for (taking, committed) in takings.into_iter().zip(results) {
+                    begin(&shared, &owner, &mut open, *taking, committed);
+                }
+            }
+            None => {
+                owner.lose();
+                takings.iter().for_each(|taking| dropped(taking));
+                give_evidence(&shared, &owner, &recorded).await;
+            }
+        }
+    }
+}
+
+/// The requests whose last outcome is among these.
+fn closed_by(open: &mut HashMap<i64, usize>, recorded: &[Recorded]) -> Vec<i64> {
+    let mut closed = Vec::new();
+    for Recorded { outcome, .. } in recorded {
+        if let Some(left) = open.get_mut(&outcome.request_id) {
+            *left -= 1;
+            if *left == 0 {
+                open.remove(&outcome.request_id);
+                closed.push(outcome.request_id);
+            }
+        }
+    }
+    closed
+}
+
+/// Commits the group, however long it takes. None: the account belongs to a newer owner, and nothing was written.
+async fn commit(
+    shared: &Shared,
+    owner: &Owner,
+    takings: &[Box<Taking>],
+    recorded: &[Recorded],
+    closed: &[i64],
+) -> Option<Vec<Committed>> {
+    let intents: Vec<Intent> = takings.iter().map(|taking| taking.intent.clone()).collect();
+    let mut is_ambiguous = false;
+    loop {
+        match try_commit(shared, owner, &intents, recorded, closed, &mut is_ambiguous).await {
+            Ok(results) => {
+                owner.account.database_is_away.store(false, Ordering::Release);
+                return Some(results);
+            }
+            Err(Error::Fenced) => return None,
+            Err(error) => {
+                if !owner.account.database_is_away.swap(true, Ordering::AcqRel) {
+                    tracing::error!(account.name = owner.account.config.name, %error,
+                        "outcomes cannot be recorded; nothing is sent until they can");
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+async fn try_commit(
+    shared: &Shared,
+    owner: &Owner,
+    intents: &[Intent],
+    recorded: &[Recorded],
+    closed: &[i64],
+    is_ambiguous: &mut bool,
+) -> store::Result<Vec<Committed>> {
+    let began = "recording intents and outcomes";
+    let mut transaction = shared.db.hot.begin().await.map_err(Error::database(began))?;
+    let conn: &mut PgConnection = &mut transaction;
+    leases::fence(conn, &owner.lease).await?;
+    let (mut standing, mut known) = (HashMap::new(), HashSet::new());
+    let all: Vec<&Outcome> = recorded.iter().map(|recorded| &recorded.outcome).collect();
+    if *is_ambiguous {
+        let tasks: Vec<i64> = intents.iter().map(|intent| intent.task_id).collect();
+        let requests: Vec<i64> = intents.iter().map(|intent| intent.request_id).collect();
+        standing = intents::which_stand(conn, &owner.lease, &tasks, &requests).await?;
+        known = outcomes::which_are_recorded(conn, &all).await?;
+    }
+    let now = shared.clock.now();
+    let timeout = owner.account.config.timeouts.total;
+    let deadline_at = now + TimeDelta::from_std(timeout).unwrap_or(TimeDelta::MAX);
+    let fresh: Vec<Intent> =
+        intents.iter().filter(|intent| !standing.contains_key(&intent.request_id)).cloned().collect();
+    let mut committed =
+        intents::commit_intents(conn, &owner.lease, &fresh, now, deadline_at).await?.into_iter();
+    let new: Vec<&Outcome> =
+        all.into_iter().filter(|outcome| !known.contains(&(outcome.request_id, outcome.taken.no))).collect();
+    outcomes::record_outcomes(conn, &new, closed).await?;
+    for Recorded { effects, .. } in recorded {
+        effects::apply(conn, effects, now).await?;
+    }
+    // From here on a failure leaves it open whether the transaction was committed.
+    *is_ambiguous = true;
+    transaction.commit().await.map_err(Error::database(began))?;
+    Ok(intents
+        .iter()
+        .map(|intent| match standing.remove(&intent.request_id) {
+            Some(nos) => Committed::Taken(nos),
+            None => committed.next().unwrap_or(Committed::Dropped),
+        })
+        .collect())
+}
+
+/// Begins the calls of what was taken.
+fn begin(
+    shared: &Arc<Shared>,
+    owner: &Arc<Owner>,
+    open: &mut HashMap<i64, usize>,
+    mut taking: Taking,
+    committed: Committed,
+) {
+    let Committed::Taken(nos) = committed else { return dropped(&taking) };
+    tell_heard(&taking);
+    let Taking { intent, facts, rendered, jobs, is_batch, permits, .. } = &mut taking;
+    let correlation = |no| Correlation { request_id: intent.request_id, task_id: intent.task_id, no };
+    let mut leaving: Vec<_> = intent
+        .taken
+        .drain(..)
+        .zip(rendered.drain(..))
+        .filter(|(taken, _)| nos.contains(&taken.no))
+        .map(|(taken, rendered)| {
+            let outgoing = Outgoing { to: taken.phone, correlation: correlation(taken.no), rendered };
+            (taken, outgoing)
+        })
+        .collect();
+    if leaving.is_empty() {
+        return;
+    }
+    open.insert(intent.request_id, leaving.len());
+    let per_call = if *is_batch { leaving.len() } else { 1 };
+    while !leaving.is_empty() {
+        let (taken, outgoing) = leaving.drain(..per_call.min(leaving.len())).unzip();
+        // The pacer took one permit a call.
+        let Some(permit) = permits.split(1) else { return };
+        let call = Call {
+            request_id: intent.request_id,
+            facts: Arc::clone(facts),
+            taken,
+            outgoing,
+            permit,
+            jobs: jobs.clone(),
+        };
+        tokio::spawn(call.run(Arc::clone(shared), Arc::clone(owner)));
+    }
+}
+
+/// Nobody of it was taken: what the pacer prefetched no longer joins the cursor.
+fn dropped(taking: &Taking) {
+    if let Source::Fresh { .. } = taking.intent.source {
+        taking.facts.is_stale.store(true, Ordering::Release);
+    }
+    tell_heard(taking);
+}
+
+fn tell_heard(taking: &Taking) {
+    if taking.intent.source == Source::Retries {
+        let nos = taking.intent.taken.iter().map(|taken| taken.no);
+        let unfit = taking.intent.unfit.iter().map(|unfit| unfit.no);
+        let _ = taking.heard.send((taking.intent.task_id, nos.chain(unfit).collect()));
+    }
+}
+
+/// What was learned after the fence had closed goes into the inbox: the new owner decides by it.
+async fn give_evidence(shared: &Shared, owner: &Owner, recorded: &[Recorded]) {
+    let reports: Vec<_> = recorded.iter().filter_map(|recorded| evidence(&recorded.outcome)).collect();
+    if reports.is_empty() {
+        return;
+    }
+    match serde_json::to_string(&reports) {
+        Ok(body) => (shared.evidence)(owner.account.config.name.clone(), body).await,
+        Err(error) => tracing::error!(%error, "evidence cannot be written down"),
+    }
+}
+
+/// An outcome as a report; none where it tells nothing.
+fn evidence(outcome: &Outcome) -> Option<model::report::StatusReport> {
+    use model::report::{ReportedOutcome, StatusReport};
+    use store::outcomes::CallResult;
+    let (vendor_id, reported) = match &outcome.result {
+        CallResult::Accepted(vendor_id) => (vendor_id.clone(), ReportedOutcome::Accepted),
+        CallResult::Failed(why) | CallResult::Retry(why, _) => {
+            let (code, reason) = (why.code.clone(), why.reason.clone());
+            (String::new(), ReportedOutcome::Failed { code, reason })
+        }
+        CallResult::Unknown(_) | CallResult::Requeued(_) => return None,
+    };
+    Some(StatusReport {
+        vendor_id,
+        correlation: Some(Correlation {
+            request_id: outcome.request_id,
+            task_id: outcome.task_id,
+            no: outcome.taken.no,
+        }),
+        to: Some(outcome.taken.phone),
+        outcome: reported,
+        at: Some(outcome.at),
+    })
+}

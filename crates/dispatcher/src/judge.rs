@@ -1,0 +1,175 @@
+//! From verdicts to outcomes: what is recorded of each recipient, and what stands still because of it.
+
+use std::sync::{Mutex, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use model::{
+    Random, decide,
+    decide::{Attempt, Decision, Fate},
+    disposition::{Disposition, Scope},
+    verdict::{Failure, Verdict},
+    watch::{Observed, Watch},
+};
+use store::{
+    effects::{Effects, NewHalt, NewSuppression},
+    outcomes::{Again, CallResult, Outcome, Why},
+    runs::Run,
+};
+use vendors::codes;
+
+use crate::{call::Call, commit::Recorded};
+
+/// Judges the answers of one account.
+#[derive(Debug, Default)]
+pub(crate) struct Judge {
+    watch: Mutex<Watch>,
+    slow_downs: Mutex<u32>,
+}
+
+/// What all verdicts of a call have in common.
+pub(crate) struct About<'a> {
+    pub(crate) call: &'a Call,
+    pub(crate) account: &'a str,
+    pub(crate) vendor: vendors::Vendor,
+    pub(crate) random: &'a Random,
+    pub(crate) now: DateTime<Utc>,
+    /// The batch that the call was.
+    pub(crate) batch: usize,
+}
+
+/// What is recorded, and which scope is to slow down.
+pub(crate) struct Judged {
+    pub(crate) recorded: Recorded,
+    pub(crate) slow_down: Option<Scope>,
+}
+
+impl Judge {
+    /// What is recorded of recipient `index` of the call.
+    pub(crate) fn judge(&self, about: &About<'_>, index: usize, verdict: Verdict) -> Judged {
+        let (result, effects, slow_down) = match verdict {
+            Verdict::Accepted { vendor_id } => {
+                self.observe(about, None);
+                *self.slow_downs.lock().unwrap_or_else(PoisonError::into_inner) = 0;
+                (CallResult::Accepted(vendor_id), Effects::default(), None)
+            }
+            Verdict::Unknown(failure) => (CallResult::Unknown(why(&failure)), Effects::default(), None),
+            Verdict::Split(_) if about.batch > 1 => {
+                let batch_max = i16::try_from(about.batch.div_ceil(2)).unwrap_or(1);
+                (
+                    CallResult::Requeued(about.call.again(index, about.now, batch_max)),
+                    Effects::default(),
+                    None,
+                )
+            }
+            Verdict::Split(failure) | Verdict::Refused(failure) => self.refused(about, index, &failure),
+        };
+        let outcome = Outcome {
+            task_id: about.call.facts.run.task_id,
+            request_id: about.call.request_id,
+            taken: about.call.taken[index].clone(),
+            result,
+            at: about.now,
+        };
+        Judged { recorded: Recorded { outcome, effects }, slow_down }
+    }
+
+    fn refused(
+        &self,
+        about: &About<'_>,
+        index: usize,
+        failure: &Failure,
+    ) -> (CallResult, Effects, Option<Scope>) {
+        let run = &about.call.facts.run;
+        let slow_downs = match failure.rule.disposition {
+            Disposition::SlowDown { .. } => self.count_slow_down(),
+            _ => 0,
+        };
+        let taken = &about.call.taken[index];
+        let attempt = Attempt {
+            number: taken.attempt,
+            max_attempts: run.max_attempts,
+            slow_downs,
+            random: about.random.next(),
+        };
+        let mut decision = decide::decide(failure, &attempt);
+        decision.halt = decision.halt.or_else(|| self.observe(about, Some(failure)));
+        let effects = effects_of(&decision, failure, run, about, taken.phone);
+        let again = |after, attempts_used| Again {
+            due_at: later(about.now, after),
+            attempts_used,
+            batch_max: i16::MAX,
+        };
+        let result = match decision.fate {
+            Fate::Fails => CallResult::Failed(why(failure)),
+            Fate::Retries { after, attempt_used } => {
+                let used = if attempt_used { taken.attempt } else { taken.attempt - 1 };
+                CallResult::Retry(why(failure), again(after, used))
+            }
+            Fate::WaitsForHalt => {
+                CallResult::Retry(why(failure), again(std::time::Duration::ZERO, taken.attempt - 1))
+            }
+            Fate::Unknown => CallResult::Unknown(why(failure)),
+        };
+        (result, effects, decision.slow_down)
+    }
+
+    fn observe(&self, about: &About<'_>, failure: Option<&Failure>) -> Option<decide::Halt> {
+        let run = &about.call.facts.run;
+        let seen = Observed {
+            task_id: run.task_id,
+            sender: &run.sender,
+            account: about.account,
+            failure: failure.map(|failure| (failure.code.as_str(), &failure.rule)),
+        };
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner).observe(&seen, about.now)
+    }
+
+    fn count_slow_down(&self) -> u32 {
+        let mut count = self.slow_downs.lock().unwrap_or_else(PoisonError::into_inner);
+        *count = count.saturating_add(1);
+        // One refused batch counts a hundred times; the delays have long reached their end by then.
+        (*count - 1).min(5)
+    }
+}
+
+fn why(failure: &Failure) -> Why {
+    Why { code: failure.code.clone(), reason: failure.reason.clone() }
+}
+
+fn later(now: DateTime<Utc>, after: std::time::Duration) -> DateTime<Utc> {
+    now + TimeDelta::from_std(after).unwrap_or(TimeDelta::MAX)
+}
+
+fn effects_of(
+    decision: &Decision,
+    failure: &Failure,
+    run: &Run,
+    about: &About<'_>,
+    phone: model::Phone,
+) -> Effects {
+    let halts = decision.halt.iter().map(|halt| {
+        // A free-form message has no template to halt: its task is what is built wrong.
+        let (scope, value) = match (halt.scope, &run.template) {
+            (Scope::Template, Some(template)) => (Scope::Template, template.clone()),
+            (Scope::Sender, _) => (Scope::Sender, run.sender.clone()),
+            (Scope::Account, _) => (Scope::Account, about.account.to_owned()),
+            (Scope::Task | Scope::Template, _) => (Scope::Task, run.task_id.to_string()),
+        };
+        let entry = codes::find(about.vendor, &failure.code);
+        NewHalt {
+            scope,
+            account: about.account.to_owned(),
+            value,
+            code: failure.code.clone(),
+            reason: failure.reason.clone(),
+            remedy: entry.map_or_else(String::new, |entry| entry.advice.to_owned()),
+            lifts_at: halt.lifted_after.map(|after| later(about.now, after)),
+        }
+    });
+    let suppressions = decision.suppression.iter().map(|suppression| NewSuppression {
+        phone,
+        suppression: *suppression,
+        code: failure.code.clone(),
+    });
+    Effects { halts: halts.collect(), suppressions: suppressions.collect() }
+}

@@ -1,0 +1,170 @@
+//! The lease loop: says that this node lives, renews what it owns, takes what is free, gives back at the end.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use store::{
+    Error,
+    leases::{self, Acquired, Lease},
+};
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Shared,
+    account::{self, Owner},
+    trust::{Trust, since_boot},
+};
+
+/// Between two renewals: a lease survives five failed ones.
+const RENEWAL: Duration = Duration::from_secs(5);
+/// Between two looks for free accounts.
+const LOOK: Duration = Duration::from_secs(1);
+
+struct Owned {
+    owner: Arc<Owner>,
+    work: JoinHandle<()>,
+}
+
+/// Runs until `stop`, then drains what is owned and gives it back.
+pub(crate) async fn run(shared: Arc<Shared>, leases: watch::Sender<Vec<Lease>>, stop: CancellationToken) {
+    let mut owned: HashMap<String, Owned> = HashMap::new();
+    let mut renewed = tokio::time::Instant::now();
+    let mut share = usize::MAX;
+    while !stop.is_cancelled() {
+        let due = renewed.elapsed() >= RENEWAL || owned.is_empty();
+        if due {
+            match renew(&shared, &owned).await {
+                Ok(nodes) => {
+                    renewed = tokio::time::Instant::now();
+                    share = shared.accounts.len().div_ceil(nodes.max(1));
+                }
+                Err(error) => tracing::warn!(%error, "leases cannot be renewed"),
+            }
+        }
+        forget_lost(&mut owned).await;
+        acquire(&shared, &mut owned, share, &stop).await;
+        publish(&leases, &owned);
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+    drain(&shared, owned).await;
+    leases.send_replace(Vec::new());
+}
+
+fn publish(leases: &watch::Sender<Vec<Lease>>, owned: &HashMap<String, Owned>) {
+    let mut now: Vec<Lease> = owned.values().map(|owned| owned.owner.lease.clone()).collect();
+    now.sort_by(|a, b| a.account.cmp(&b.account));
+    leases.send_if_modified(|before| {
+        let is_new = *before != now;
+        *before = now;
+        is_new
+    });
+}
+
+/// Says that this node lives and renews its leases; how many nodes live.
+async fn renew(shared: &Shared, owned: &HashMap<String, Owned>) -> store::Result<usize> {
+    let began = since_boot();
+    let mut conn = shared.db.hot.acquire().await.map_err(Error::database("renewing leases"))?;
+    let nodes = leases::heartbeat(&mut conn, shared.node).await?;
+    let ours: Vec<Lease> = owned.values().map(|owned| owned.owner.lease.clone()).collect();
+    if !ours.is_empty() {
+        let kept = leases::renew(&mut conn, shared.node, &ours).await?;
+        for owned in owned.values() {
+            if kept.contains(&owned.owner.lease.account) {
+                owned.owner.trust.extend(began);
+            } else {
+                owned.owner.lose();
+            }
+        }
+    }
+    Ok(usize::try_from(nodes).unwrap_or(1))
+}
+
+/// Lets go of accounts whose work has ended: they were lost.
+async fn forget_lost(owned: &mut HashMap<String, Owned>) {
+    let ended: Vec<String> =
+        owned.iter().filter(|(_, owned)| owned.work.is_finished()).map(|(name, _)| name.clone()).collect();
+    for name in ended {
+        if let Some(owned) = owned.remove(&name)
+            && let Err(error) = owned.work.await
+        {
+            tracing::error!(account.name = name, %error, "the account's work died");
+        }
+    }
+}
+
+async fn acquire(
+    shared: &Arc<Shared>,
+    owned: &mut HashMap<String, Owned>,
+    share: usize,
+    stop: &CancellationToken,
+) {
+    for (name, account) in &shared.accounts {
+        if owned.contains_key(name) || owned.len() >= share {
+            continue;
+        }
+        let began = since_boot();
+        let acquired = async {
+            let mut conn = shared.db.hot.acquire().await.map_err(Error::database("acquiring a lease"))?;
+            leases::acquire(&mut conn, name, shared.node).await
+        };
+        let acquired: Acquired = match acquired.await {
+            Ok(Some(acquired)) => acquired,
+            Ok(None) => continue,
+            Err(error) => {
+                tracing::warn!(account.name = name, %error, "no lease can be acquired");
+                return;
+            }
+        };
+        tracing::info!(account.name = name, epoch = acquired.lease.epoch, "owning the account");
+        let trust = Arc::new(Trust::default());
+        trust.extend(began);
+        // Not a child of the shutdown's token: the loop above renews until the work has drained.
+        let owner =
+            Arc::new(Owner::new(Arc::clone(account), acquired.lease.clone(), trust, stop.child_token()));
+        let work = tokio::spawn(account::work(Arc::clone(shared), Arc::clone(&owner), acquired));
+        owned.insert(name.clone(), Owned { owner, work });
+    }
+}
+
+/// Waits for the work to end, renewing meanwhile, and gives the leases back.
+async fn drain(shared: &Shared, mut owned: HashMap<String, Owned>) {
+    while !owned.is_empty() {
+        let done: Vec<String> = owned
+            .iter()
+            .filter(|(_, owned)| owned.work.is_finished())
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in done {
+            if let Some(Owned { owner, .. }) = owned.remove(&name) {
+                release(shared, &owner.lease).await;
+            }
+        }
+        if let Err(error) = renew(shared, &owned).await {
+            tracing::warn!(%error, "leases cannot be renewed while stopping");
+        }
+        // Calls end within their timeout; looked at often enough to stop quickly.
+        for owned in owned.values_mut() {
+            let _ = tokio::time::timeout(LOOK, &mut owned.work).await;
+        }
+    }
+    let farewell = async {
+        let mut conn = shared.db.hot.acquire().await.map_err(Error::database("ending"))?;
+        leases::farewell(&mut conn, shared.node).await
+    };
+    if let Err(error) = farewell.await {
+        tracing::warn!(%error, "cannot say that this node ends");
+    }
+}
+
+async fn release(shared: &Shared, lease: &Lease) {
+    let released = async {
+        let mut conn = shared.db.hot.acquire().await.map_err(Error::database("releasing a lease"))?;
+        leases::release(&mut conn, shared.node, lease).await
+    };
+    if let Err(error) = released.await {
+        tracing::warn!(account.name = lease.account, %error, "the lease is not released; it expires by itself");
+    }
+}

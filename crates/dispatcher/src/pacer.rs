@@ -1,0 +1,325 @@
+//! Who is taken next of one sender, and when: round robin between its running tasks, fresh and due ones in turn.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use model::message::RowError;
+use store::{
+    Error,
+    intents::{Intent, Prior, Source, Taken, Unfit},
+    leases,
+    runs::{self, Due, Run},
+};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, mpsc},
+    time::Instant,
+};
+use vendors::SenderConfig;
+
+use crate::{
+    Shared,
+    account::{Owner, batch_size},
+    breaker::Gate,
+    commit::{Job, Taking},
+    run::TaskRun,
+};
+
+/// Single calls in one intent at the most.
+const SINGLES: usize = 64;
+/// Due ones read in one statement.
+const DUE: i64 = 500;
+/// Waits for work end after this long, to look again.
+const IDLE: Duration = Duration::from_millis(250);
+
+/// Which tasks of a sender may run: written by the account, read by its pacer.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    runs: Mutex<Option<Vec<Run>>>,
+    pub(crate) wake: Arc<Notify>,
+}
+
+impl Plan {
+    pub(crate) fn set(&self, runs: Vec<Run>) {
+        *self.runs.lock().unwrap_or_else(PoisonError::into_inner) = Some(runs);
+        self.wake.notify_one();
+    }
+
+    fn take(&self) -> Option<Vec<Run>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The pacer of one sender.
+pub(crate) struct Pacer {
+    shared: Arc<Shared>,
+    owner: Arc<Owner>,
+    sender: SenderConfig,
+    plan: Arc<Plan>,
+    jobs: mpsc::Sender<Job>,
+    heard: (mpsc::UnboundedSender<(i64, Vec<i32>)>, mpsc::UnboundedReceiver<(i64, Vec<i32>)>),
+    runs: VecDeque<TaskRun>,
+    ids: std::ops::Range<i64>,
+    batch: usize,
+}
+
+/// Somebody who could be taken.
+struct Candidate {
+    taken: Taken,
+    vars: Vec<String>,
+}
+
+impl Pacer {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        owner: Arc<Owner>,
+        sender: SenderConfig,
+        plan: Arc<Plan>,
+        jobs: mpsc::Sender<Job>,
+    ) -> Self {
+        let config = &owner.account.config;
+        let most = owner.account.client.max_batch();
+        let batch = batch_size(most, sender.messages_per_second, config.requests_per_second) as usize;
+        Self {
+            shared,
+            sender,
+            plan,
+            jobs,
+            // As many entries as there are intents under way, which the jobs' queue bounds.
+            heard: mpsc::unbounded_channel(),
+            runs: VecDeque::new(),
+            ids: 0..0,
+            batch,
+            owner,
+        }
+    }
+
+    /// Takes until the account is to stop.
+    pub(crate) async fn run(mut self) {
+        let stop = self.owner.stop.clone();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = self.take_forever() => {}
+        }
+    }
+
+    async fn take_forever(&mut self) {
+        loop {
+            self.follow_plan().await;
+            if !self.owner.trust.covers(self.owner.account.config.timeouts.total) {
+                self.idle(Instant::now() + IDLE).await;
+                continue;
+            }
+            let Some(index) = self.next_run() else {
+                self.idle(Instant::now() + IDLE).await;
+                continue;
+            };
+            let most = match self.owner.account.breaker.gate() {
+                Gate::Open => usize::MAX,
+                Gate::Probe => 1,
+                Gate::Wait(until) => {
+                    self.idle(until).await;
+                    continue;
+                }
+            };
+            self.take_from(index, most).await;
+        }
+    }
+
+    /// Until something changes, or `until`.
+    async fn idle(&self, until: Instant) {
+        tokio::select! {
+            () = self.plan.wake.notified() => {}
+            () = tokio::time::sleep_until(until) => {}
+        }
+    }
+
+    /// Lets go of tasks that may not run any more, begins those that may now, reads who is due.
+    async fn follow_plan(&mut self) {
+        while let Ok((task_id, nos)) = self.heard.1.try_recv() {
+            for run in self.runs.iter_mut().filter(|run| run.facts.run.task_id == task_id) {
+                nos.iter().for_each(|no| drop(run.in_hand.remove(no)));
+            }
+        }
+        self.runs.retain(|run| !run.is_stale());
+        let Some(planned) = self.plan.take() else { return };
+        self.runs.retain(|run| planned.iter().any(|planned| planned.task_id == run.facts.run.task_id));
+        for planned in planned {
+            let has_due = planned.has_due;
+            let task_id = planned.task_id;
+            if !self.runs.iter().any(|run| run.facts.run.task_id == task_id) {
+                let account = &self.owner.account;
+                match TaskRun::start(planned, &account.client, &self.shared.db, &self.plan.wake) {
+                    Ok(run) => self.runs.push_back(run),
+                    Err(error) => {
+                        tracing::error!(task.id = task_id, error, "the task's message cannot be sent")
+                    }
+                }
+            }
+            if has_due {
+                self.read_due(task_id).await;
+            }
+        }
+    }
+
+    async fn read_due(&mut self, task_id: i64) {
+        let Some(run) = self.runs.iter_mut().find(|run| run.facts.run.task_id == task_id) else { return };
+        if !run.due.is_empty() {
+            return;
+        }
+        let read = async {
+            let mut conn =
+                self.shared.db.general.acquire().await.map_err(Error::database("reading who is due"))?;
+            runs::due(&mut conn, task_id, self.shared.clock.now(), DUE).await
+        };
+        match read.await {
+            Ok(due) => run.due.extend(due.into_iter().filter(|due| !run.in_hand.contains(&due.no))),
+            Err(error) => tracing::warn!(task.id = task_id, %error, "cannot read who is due"),
+        }
+    }
+
+    /// The next task in turn that has somebody to be taken; it goes to the end of the row.
+    fn next_run(&mut self) -> Option<usize> {
+        for _ in 0..self.runs.len() {
+            let mut run = self.runs.pop_front()?;
+            run.refill(self.batch.max(SINGLES));
+            let has_work = run.has_work();
+            self.runs.push_back(run);
+            if has_work {
+                return Some(self.runs.len() - 1);
+            }
+        }
+        None
+    }
+
+    /// Takes one request's worth of recipients of a task and hands them to the committer.
+    async fn take_from(&mut self, index: usize, most: usize) {
+        let account = Arc::clone(&self.owner.account);
+        let Ok(mut permits) = Arc::clone(&account.in_flight).acquire_many_owned(1).await else { return };
+        let is_batch = account.client.max_batch() > 1;
+        let wanted = self.wanted(is_batch, most, &mut permits);
+        let run = &mut self.runs[index];
+        let (source, candidates) = candidates(run, wanted);
+        let count = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
+        if let Some(pace) = &run.pace {
+            pace.admit(count).await;
+        }
+        if let Some(requests) = &account.requests {
+            for _ in 0..if is_batch { 1 } else { count } {
+                requests.until_ready().await;
+            }
+        }
+        if let Some(pace) = account.pace(&self.sender.from) {
+            pace.admit(count).await;
+        }
+        let Some(request_id) = self.next_id().await else { return };
+        let facts = Arc::clone(&self.runs[index].facts);
+        let (taken, rendered, unfit) = render(&facts, candidates);
+        let intent = Intent {
+            request_id,
+            task_id: facts.run.task_id,
+            source,
+            taken,
+            unfit,
+            is_marketing: facts.is_marketing,
+        };
+        let (jobs, heard) = (self.jobs.clone(), self.heard.0.clone());
+        let taking = Taking { intent, facts, rendered, permits, is_batch, jobs, heard };
+        // The committer ends only after this pacer.
+        let _ = self.jobs.send(Job::Intent(Box::new(taking))).await;
+    }
+
+    /// How many one request may take now; single calls need a permit each.
+    fn wanted(&self, is_batch: bool, most: usize, permits: &mut OwnedSemaphorePermit) -> usize {
+        if is_batch {
+            return self.batch.min(most.saturating_mul(10));
+        }
+        let chunk = self.owner.account.pace(&self.sender.from).map_or(u32::MAX, crate::pace::Pace::chunk);
+        let wanted = SINGLES.min(most).min(chunk as usize);
+        let free = self.owner.account.in_flight.available_permits().min(wanted.saturating_sub(1));
+        if let Some(more) = u32::try_from(free).ok().filter(|free| *free > 0)
+            && let Ok(more) = Arc::clone(&self.owner.account.in_flight).try_acquire_many_owned(more)
+        {
+            permits.merge(more);
+        }
+        permits.num_permits()
+    }
+
+    async fn next_id(&mut self) -> Option<i64> {
+        while self.ids.is_empty() {
+            let drawn = async {
+                let mut conn =
+                    self.shared.db.general.acquire().await.map_err(Error::database("drawing ids"))?;
+                leases::next_request_ids(&mut conn).await
+            };
+            match drawn.await {
+                Ok(first) => self.ids = first..first + leases::REQUEST_ID_BLOCK,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot draw request ids");
+                    tokio::time::sleep(IDLE).await;
+                }
+            }
+        }
+        self.ids.next()
+    }
+}
+
+/// Up to `wanted` recipients of a task, due ones and fresh ones in turn.
+fn candidates(run: &mut TaskRun, wanted: usize) -> (Source, Vec<Candidate>) {
+    let retries = !run.due.is_empty() && (run.retry_next || run.fresh.is_empty());
+    run.retry_next = !retries;
+    if retries {
+        let allowed = run.due.front().map_or(1, |due| usize::try_from(due.batch_max).unwrap_or(1).max(1));
+        let wanted = wanted.min(allowed).min(run.due.len());
+        let taken: Vec<Candidate> = run.due.drain(..wanted).map(candidate_of_due).collect();
+        run.in_hand.extend(taken.iter().map(|candidate| candidate.taken.no));
+        return (Source::Retries, taken);
+    }
+    let from = run.cursor;
+    let taken: Vec<Candidate> = run
+        .fresh
+        .drain(..wanted.min(run.fresh.len()))
+        .map(|recipient| Candidate {
+            taken: Taken { no: recipient.no, phone: recipient.phone, attempt: 1, prior: Prior::Queued },
+            vars: recipient.vars,
+        })
+        .collect();
+    run.cursor = taken.last().map_or(from, |candidate| candidate.taken.no);
+    (Source::Fresh { from, to: run.cursor }, taken)
+}
+
+fn candidate_of_due(due: Due) -> Candidate {
+    Candidate {
+        taken: Taken {
+            no: due.no,
+            phone: due.phone,
+            attempt: due.attempts_used + 1,
+            prior: due.code.map_or(Prior::Waiting, Prior::Retrying),
+        },
+        vars: due.vars,
+    }
+}
+
+/// Renders each recipient's message; who cannot be sent to is set apart with the reason.
+fn render(facts: &crate::run::RunFacts, candidates: Vec<Candidate>) -> (Vec<Taken>, Vec<Bytes>, Vec<Unfit>) {
+    let (mut taken, mut rendered, mut unfit) = (Vec::new(), Vec::new(), Vec::new());
+    for Candidate { taken: who, vars } in candidates {
+        let row: Vec<&str> = vars.iter().map(String::as_str).collect();
+        match facts.compiled.render(who.phone, &row) {
+            Ok(bytes) => {
+                rendered.push(bytes);
+                taken.push(who);
+            }
+            Err(error) => unfit.push(unfit_of(who, &error)),
+        }
+    }
+    (taken, rendered, unfit)
+}
+
+fn unfit_of(who: Taken, error: &RowError) -> Unfit {
+    Unfit { no: who.no, prior: who.prior, code: error.code.to_string(), reason: error.to_string() }
+}

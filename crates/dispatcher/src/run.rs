@@ -1,0 +1,159 @@
+//! A running task in memory: its message in the vendor's form, and who of it comes next.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use model::{
+    campaign::Category,
+    message::{Columns, Message},
+};
+use store::{
+    Database,
+    recipients::{self, Recipient},
+    runs::{Due, Run},
+};
+use tokio::sync::{Notify, mpsc};
+use vendors::{Account, Compiled};
+
+use crate::pace::Pace;
+
+/// Recipients read in one statement.
+const PAGE: i64 = 500;
+
+/// What stays the same while a task runs.
+#[derive(Debug)]
+pub(crate) struct RunFacts {
+    pub(crate) run: Run,
+    pub(crate) compiled: Compiled,
+    pub(crate) is_marketing: bool,
+    /// What was prefetched no longer joins the cursor: an intent was dropped.
+    pub(crate) is_stale: AtomicBool,
+}
+
+/// A running task of one sender.
+#[derive(Debug)]
+pub(crate) struct TaskRun {
+    pub(crate) facts: Arc<RunFacts>,
+    /// The campaign's own pace.
+    pub(crate) pace: Option<Pace>,
+    /// Where the cursor will stand when all that was handed on is committed.
+    pub(crate) cursor: i32,
+    /// Who comes next from beyond the cursor.
+    pub(crate) fresh: VecDeque<Recipient>,
+    pages: mpsc::Receiver<Vec<Recipient>>,
+    /// Who is due to be tried again.
+    pub(crate) due: VecDeque<Due>,
+    /// Who of them was handed on and not heard of since.
+    pub(crate) in_hand: HashSet<i32>,
+    /// Fresh and retry alternate.
+    pub(crate) retry_next: bool,
+}
+
+impl TaskRun {
+    /// Puts the message into the vendor's form and begins to read recipients.
+    ///
+    /// # Errors
+    /// The message cannot be put into the vendor's form: it could when the campaign was created.
+    pub(crate) fn start(
+        run: Run,
+        account: &Account,
+        db: &Database,
+        wake: &Arc<Notify>,
+    ) -> Result<Self, String> {
+        let complain = |errors: Vec<model::FieldError>| {
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
+        let message = Message::parse(&run.message).map_err(complain)?;
+        let mut columns = Columns::new(run.columns.clone());
+        if let Some(phone_column) = &run.phone_column {
+            columns = columns.with_phone_column(phone_column.clone());
+        }
+        let category = Category::from_i16(run.category).unwrap_or(Category::Marketing);
+        let compiled = account.compile(&message, &columns, &run.sender, category).map_err(complain)?;
+        let pace = run.messages_per_second.map(|rate| {
+            Pace::new(
+                Some(rate),
+                u32::try_from(account.max_batch()).unwrap_or(1).min((rate / 2.0).ceil() as u32).max(1),
+            )
+        });
+        Ok(Self {
+            pace,
+            cursor: run.cursor,
+            fresh: VecDeque::new(),
+            pages: read_pages(db.clone(), &run, Arc::clone(wake)),
+            due: VecDeque::new(),
+            in_hand: HashSet::new(),
+            retry_next: false,
+            facts: Arc::new(RunFacts {
+                is_marketing: category == Category::Marketing,
+                run,
+                compiled,
+                is_stale: AtomicBool::new(false),
+            }),
+        })
+    }
+
+    /// Takes in the pages that have been read until `wanted` recipients are at hand.
+    pub(crate) fn refill(&mut self, wanted: usize) {
+        while self.fresh.len() < wanted
+            && let Ok(page) = self.pages.try_recv()
+        {
+            self.fresh.extend(page);
+        }
+    }
+
+    /// Somebody can be taken now.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.is_stale() && (!self.fresh.is_empty() || !self.due.is_empty())
+    }
+
+    pub(crate) fn is_stale(&self) -> bool {
+        self.facts.is_stale.load(Ordering::Acquire)
+    }
+}
+
+/// Reads the audience from the cursor on, a page ahead, until the receiver is dropped.
+fn read_pages(db: Database, run: &Run, wake: Arc<Notify>) -> mpsc::Receiver<Vec<Recipient>> {
+    let (sender, receiver) = mpsc::channel(1);
+    let (audience_id, total, mut after) = (run.audience_id, run.total, run.cursor);
+    tokio::spawn(async move {
+        while after < total {
+            let page = async {
+                let mut conn =
+                    db.general.acquire().await.map_err(store::Error::database("reading recipients"))?;
+                recipients::page_after(&mut conn, audience_id, after, PAGE).await
+            };
+            match page.await {
+                Ok(page) if page.is_empty() => {
+                    tracing::error!(
+                        audience.id = audience_id,
+                        after,
+                        total,
+                        "the audience ends before its total"
+                    );
+                    return;
+                }
+                Ok(page) => {
+                    after = page.last().map_or(total, |recipient| recipient.no);
+                    if sender.send(page).await.is_err() {
+                        return;
+                    }
+                    wake.notify_one();
+                }
+                Err(error) => {
+                    tracing::warn!(audience.id = audience_id, %error, "recipients cannot be read; trying again");
+                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                    if sender.is_closed() {
+                        return;
+                    }
+                }
+            }
+        }
+    });
+    receiver
+}
