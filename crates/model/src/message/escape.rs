@@ -5,9 +5,14 @@ use percent_encoding::{CONTROLS, utf8_percent_encode};
 /// Appends `text` as the inside of a JSON string.
 pub(super) fn push_escaped(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
+    // Without a branch in it the loop runs on many bytes at once; nearly every text is clean.
+    if bytes.iter().fold(true, |is_clean, byte| is_clean & stands_as_it_is(*byte)) {
+        out.extend_from_slice(bytes);
+        return;
+    }
     let mut copied = 0;
     for (at, &byte) in bytes.iter().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+        if stands_as_it_is(byte) {
             continue;
         }
         out.extend_from_slice(&bytes[copied..at]);
@@ -27,6 +32,11 @@ pub(super) fn push_escaped(out: &mut Vec<u8>, text: &str) {
         }
     }
     out.extend_from_slice(&bytes[copied..]);
+}
+
+/// RFC 8259, section 7: everything but control characters, the quote and the backslash.
+fn stands_as_it_is(byte: u8) -> bool {
+    (byte >= 0x20) & (byte != b'"') & (byte != b'\\')
 }
 
 /// Appends `text` with its characters beyond ASCII (and control characters) percent-encoded, as a JSON string's inside.

@@ -113,7 +113,7 @@ impl Skeleton {
             let Step::Text(slot) = step else { continue };
             for part in &slot.parts {
                 if let SlotPart::Cell { index, name, default: None } = part
-                    && cell(row, *index).trim().is_empty()
+                    && is_blank_text(cell(row, *index))
                 {
                     found.push((&*slot.field, &**name));
                 }
@@ -149,7 +149,7 @@ impl Skeleton {
                 }
                 Step::Phone(form) => push_phone(out, to, *form),
                 Step::FirstOf(indexes, form) => {
-                    match indexes.iter().map(|index| cell(row, *index)).find(|cell| !cell.trim().is_empty()) {
+                    match indexes.iter().map(|index| cell(row, *index)).find(|cell| !is_blank_text(cell)) {
                         Some(value) => push_escaped(out, value.trim()),
                         None => push_phone(out, to, *form),
                     }
@@ -175,28 +175,40 @@ impl TextSlot {
     /// Appends the rendered text; the error comes after the append, so that a preview can show what it is about.
     fn append(&self, literals: &[u8], to: Phone, row: &[&str], out: &mut Vec<u8>) -> Result<(), RowError> {
         let start = out.len();
-        let mut chars = self.literal_chars;
         let mut is_blank = self.literal_is_blank;
+        // As many bytes as there may be characters, so that characters are counted only where it can matter.
+        let mut at_most_chars = self.literal_chars;
         for part in &self.parts {
             match part {
                 SlotPart::Literal(range) => out.extend_from_slice(&literals[range.clone()]),
                 SlotPart::Phone => {
-                    let before = out.len();
                     push_phone(out, to, PhoneForm::Plus);
-                    chars += out.len() - before;
+                    at_most_chars += PHONE_MAX_CHARS;
                     is_blank = false;
                 }
                 SlotPart::Cell { index, default, .. } => {
                     let value = value_of(cell(row, *index), default.as_deref(), self.limits.kind);
-                    if self.limits.max_chars.is_some() {
-                        chars += value.chars().count();
-                    }
-                    is_blank = is_blank && value.trim().is_empty();
+                    at_most_chars += value.len();
+                    is_blank = is_blank && is_blank_text(value);
                     self.push(out, value);
                 }
             }
         }
+        let may_be_long = self.limits.max_chars.is_some_and(|max| at_most_chars > max);
+        let chars = if may_be_long { self.chars(to, row) } else { 0 };
         self.check(chars, is_blank, &out[start..])
+    }
+
+    /// The characters of the text before any escape or encoding.
+    fn chars(&self, to: Phone, row: &[&str]) -> usize {
+        let of_cells = self.parts.iter().map(|part| match part {
+            SlotPart::Literal(_) => 0,
+            SlotPart::Phone => to.digits().checked_ilog10().map_or(1, |log| log as usize + 1) + 1,
+            SlotPart::Cell { index, default, .. } => {
+                value_of(cell(row, *index), default.as_deref(), self.limits.kind).chars().count()
+            }
+        });
+        self.literal_chars + of_cells.sum::<usize>()
     }
 
     fn push(&self, out: &mut Vec<u8>, value: &str) {
@@ -234,10 +246,17 @@ impl TextSlot {
 
 /// The cell, else the default when the cell is blank. Around numbers the spaces go.
 fn value_of<'a>(cell: &'a str, default: Option<&'a str>, kind: Kind) -> &'a str {
-    let trimmed = cell.trim();
     match default {
-        Some(default) if trimmed.is_empty() => default,
+        Some(default) if is_blank_text(cell) => default,
         _ if kind == Kind::Text => cell,
-        _ => trimmed,
+        _ => cell.trim(),
     }
 }
+
+/// Empty but for white space; decided by the first byte nearly always.
+fn is_blank_text(text: &str) -> bool {
+    text.as_bytes().first().is_none_or(|byte| !byte.is_ascii_graphic()) && text.trim_start().is_empty()
+}
+
+/// A plus and fifteen digits.
+const PHONE_MAX_CHARS: usize = 16;

@@ -125,19 +125,20 @@ fn the_envelope_and_other_spellings_are_taken() {
     assert_eq!(super::tests::message(&text_message("x")).template(), None);
 }
 
+/// Holds each message to the complaint about one field.
+fn assert_complaints(cases: &[(Value, &str, &str)]) {
+    for (value, field, message) in cases {
+        let found = complaints(value);
+        assert!(
+            found.iter().any(|(at, said)| at == field && said.contains(message)),
+            "{value}\nshould complain about {field}: {message}\nand says {found:?}"
+        );
+    }
+}
+
 #[test]
 fn what_is_wrong_is_named_by_its_field_with_a_remedy() {
-    let buttons = |buttons: Value| {
-        json!({"type": "interactive", "interactive":
-            {"type": "button", "body": {"text": "b"}, "action": {"buttons": buttons}}})
-    };
-    let reply = |id: &str, title: &str| json!({"type": "reply", "reply": {"id": id, "title": title}});
-    let list = |sections: Value| {
-        json!({"type": "interactive", "interactive":
-            {"type": "list", "body": {"text": "b"}, "action": {"button": "c", "sections": sections}}})
-    };
-    let row = |id: &str| json!({"id": id, "title": "t"});
-    let cases = [
+    assert_complaints(&[
         (json!("hello"), "message", "must be a JSON object"),
         (json!({}), "message.type", "is missing"),
         (json!({"type": "poll"}), "message.type", "give one of template, text"),
@@ -185,6 +186,12 @@ fn what_is_wrong_is_named_by_its_field_with_a_remedy() {
             "message.contacts[0].name.formatted_name",
             "is missing",
         ),
+    ]);
+}
+
+#[test]
+fn what_is_wrong_in_a_template_is_named_by_its_field() {
+    assert_complaints(&[
         (
             json!({"type": "template", "template": {"name": "t", "language": "en"}}),
             "message.template.language",
@@ -233,6 +240,22 @@ fn what_is_wrong_is_named_by_its_field_with_a_remedy() {
             "message.template.components[0].parameters",
             "is missing",
         ),
+    ]);
+}
+
+#[test]
+fn what_is_wrong_in_an_interactive_message_is_named_by_its_field() {
+    let buttons = |buttons: Value| {
+        json!({"type": "interactive", "interactive":
+            {"type": "button", "body": {"text": "b"}, "action": {"buttons": buttons}}})
+    };
+    let reply = |id: &str, title: &str| json!({"type": "reply", "reply": {"id": id, "title": title}});
+    let list = |sections: Value| {
+        json!({"type": "interactive", "interactive":
+            {"type": "list", "body": {"text": "b"}, "action": {"button": "c", "sections": sections}}})
+    };
+    let row = |id: &str| json!({"id": id, "title": "t"});
+    assert_complaints(&[
         (buttons(json!([])), "message.interactive.action.buttons", "give 1 to 3"),
         (
             buttons(json!([reply("1", "A"), reply("2", "A")])),
@@ -255,14 +278,7 @@ fn what_is_wrong_is_named_by_its_field_with_a_remedy() {
             "message.interactive.body",
             "is missing",
         ),
-    ];
-    for (value, field, message) in cases {
-        let found = complaints(&value);
-        assert!(
-            found.iter().any(|(at, said)| at == field && said.contains(message)),
-            "{value}\nshould complain about {field}: {message}\nand says {found:?}"
-        );
-    }
+    ]);
 }
 
 #[test]
@@ -375,6 +391,23 @@ fn a_row_that_makes_a_text_too_long_fails_without_showing_it() {
     let error = rendered(&value, &["name"], &[&"ü".repeat(58)]).unwrap_err();
     assert_eq!((error.code, error.column.as_deref()), (TOO_LONG, Some("name")));
     assert!(error.message.starts_with("61 characters") && !error.to_string().contains('ü'));
+}
+
+#[test]
+fn the_phone_counts_with_its_plus_and_any_white_space_is_blank() {
+    let header =
+        |text: &str| template(&json!([{"type": "header", "parameters": [super::tests::text(text)]}]));
+    let filled = format!("{}{{{{phone}}}}", "x".repeat(47));
+    assert!(rendered(&header(&filled), &[], &[]).is_ok(), "47 and 13 are 60");
+    assert_eq!(rendered(&header(&format!("x{filled}")), &[], &[]).unwrap_err().code, TOO_LONG);
+    for blank in ["", " ", "\t\n", "\u{a0}", "\u{3000}"] {
+        assert_eq!(
+            rendered(&header("{{a}}"), &["a"], &[blank]).unwrap_err().code,
+            MISSING_VALUE,
+            "{blank:?}"
+        );
+    }
+    assert!(rendered(&header("{{a}}"), &["a"], &["\u{a0}é"]).is_ok());
 }
 
 #[test]
