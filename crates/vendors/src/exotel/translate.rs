@@ -6,7 +6,7 @@ use model::{
     FieldError,
     message::{
         Action, ButtonKind, Columns, Component, ComponentKind, Contact, Header, Interactive, Media, Message,
-        Node, Parameter, ParameterValue, PhoneForm, Skeleton, Template, TextMessage,
+        Node, Parameter, ParameterValue, PhoneForm, Skeleton, Template, Text, TextMessage,
     },
 };
 
@@ -51,6 +51,7 @@ fn inner(message: &Message, namespace: Option<&str>, refused: &mut Vec<FieldErro
         Message::Location(location) => location.node(),
         Message::Contacts(contacts) => {
             refused.extend(contacts.iter().filter_map(name_too_short));
+            // The table writes `URL` for a web address; sent is `url`, as in WhatsApp's own contract that it refers to.
             Node::array(contacts.iter().map(Contact::node))
         }
         Message::Interactive(interactive) => interactive_node(interactive, refused),
@@ -137,6 +138,7 @@ fn parameter_node(
         }
         ParameterValue::Image(media) | ParameterValue::Video(media) | ParameterValue::Document(media) => {
             refused.extend(media.link().err());
+            refused.extend(media.filename.as_ref().and_then(no_pdf));
             parameter.node()
         }
         ParameterValue::Location(_) => {
@@ -148,6 +150,14 @@ fn parameter_node(
         }
         _ => parameter.node(),
     }
+}
+
+/// exotel.txt, "Parameter Object": only PDF documents in media-based templates. A link need not show its type.
+fn no_pdf(filename: &Text) -> Option<FieldError> {
+    let extension = filename.as_literal()?.rsplit_once('.')?.1;
+    let message =
+        "Exotel takes only PDF documents in a template's header: give a file name that ends in .pdf";
+    (!extension.eq_ignore_ascii_case("pdf")).then(|| filename.refuse(message))
 }
 
 fn interactive_node(interactive: &Interactive, refused: &mut Vec<FieldError>) -> Node {

@@ -158,6 +158,10 @@ fn what_exotel_cannot_express_is_refused_by_field() {
             header(json!({"type": "video", "video": {"id": "1"}})),
         ),
         (
+            "message.template.components[0].parameters[0].document.filename",
+            header(json!({"type": "document", "document": {"link": "https://x/1", "filename": "a.docx"}})),
+        ),
+        (
             "message.template.components[0].sub_type",
             button("flow", 0, json!({"type": "action", "action": {"flow_token": "t"}})),
         ),
