@@ -1,1 +1,3 @@
-//! scheduler
+//! CSV audiences into PostgreSQL; due campaigns into tasks.
+
+pub mod import;
