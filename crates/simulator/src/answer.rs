@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
+use futures::StreamExt as _;
 use serde::Serialize;
 
 use crate::faults::FaultAction;
@@ -152,7 +153,12 @@ impl Answer {
     fn half_response(self) -> Response {
         let length = self.body.len();
         let half = self.body.slice(..length / 2);
-        let parts = futures::stream::iter([Ok(half), Err(std::io::Error::other("broken off on purpose"))]);
+        // The half is written only once the body has nothing ready, so the end comes a little later.
+        let end = async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            Err(std::io::Error::other("broken off on purpose"))
+        };
+        let parts = futures::stream::iter([Ok(half)]).chain(futures::stream::once(end));
         let mut response = self.response();
         *response.body_mut() = Body::from_stream(parts);
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
