@@ -3,7 +3,7 @@
 //! Here is decided what nothing may blur: whether a byte of the request can have left. Only a failure to connect is
 //! "not sent"; everything after it (reset, hang, half an answer) is unknown. Never a retry, never a redirect.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, fmt, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use chrono::DateTime;
@@ -66,13 +66,22 @@ impl Fault {
 }
 
 /// The HTTP client of one account.
-#[derive(Debug)]
 pub struct Http {
     client: reqwest::Client,
     clock: Clock,
     timeouts: Timeouts,
     pub account: String,
     pub base_url: String,
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The client would show its proxy, password and all.
+        f.debug_struct("Http")
+            .field("account", &self.account)
+            .field("base_url", &self.base_url)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Http {
@@ -116,6 +125,14 @@ impl Http {
     /// When a call that starts now must be over.
     pub fn deadline(&self) -> Instant {
         Instant::now() + self.timeouts.total
+    }
+
+    /// Whether so much of a call's time is left that its answer may still come.
+    ///
+    /// A call that is begun too late ends as unknown; one that is not begun can simply be tried again.
+    pub fn is_worth_beginning(&self, deadline: Instant) -> bool {
+        const LEAST_SHARE: u32 = 4;
+        deadline.saturating_duration_since(Instant::now()) >= self.timeouts.total / LEAST_SHARE
     }
 
     /// Why a header value cannot be sent; the value is a secret and is not repeated.
@@ -199,11 +216,12 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)
     std::iter::successors(error.source(), next)
 }
 
-fn is_tls(error: &reqwest::Error) -> bool {
-    causes(error).any(|cause| {
-        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        cause.is::<rustls::Error>() || inner.is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>)
-    })
+/// Layers of I/O errors hide their cause from `source`, so each is opened.
+fn is_tls(error: &(dyn Error + 'static)) -> bool {
+    let opened = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>()
+        || opened.is_some_and(|inner| is_tls(inner))
+        || error.source().is_some_and(is_tls)
 }
 
 fn has_io_cause(error: &reqwest::Error) -> bool {

@@ -91,7 +91,8 @@ fn event(field: &str, value: &Value) -> News {
     {
         return News::Event(AccountEvent::Template {
             name,
-            language: text("message_template_language").unwrap_or_default(),
+            // Events write `pt-BR` where messages write `pt_BR`; a halted template is found by the latter.
+            language: text("message_template_language").unwrap_or_default().replace('-', "_"),
             event: event.to_ascii_uppercase(),
             reason: text("reason").filter(|reason| reason != "NONE").map(|reason| read::brief(&reason)),
         });

@@ -66,9 +66,13 @@ fn outcome(object: &Map<String, Value>) -> Option<ReportedOutcome> {
             _ => ReportedOutcome::Read,
         });
     }
-    let code = entry.map(|entry| entry.code.to_owned()).or(name).or(number)?;
     let description = read::text(object.get("description")).unwrap_or_default();
-    Some(ReportedOutcome::Failed { code, reason: read::brief(&description) })
+    let (code, reason) = match (entry, number, name) {
+        (Some(entry), ..) => (entry.code.to_owned(), description),
+        (None, Some(number), Some(name)) => (number, format!("{name}: {description}")),
+        (None, number, name) => (number.or(name)?, description),
+    };
+    Some(ReportedOutcome::Failed { code, reason: read::brief(&reason) })
 }
 
 fn inbound(object: &Map<String, Value>) -> News {

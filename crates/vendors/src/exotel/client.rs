@@ -54,6 +54,9 @@ impl Client {
     }
 
     pub async fn send(&self, facts: &MessageFacts, messages: &[Outgoing]) -> Vec<Verdict> {
+        if messages.is_empty() {
+            return Vec::new();
+        }
         let body = wire::request_body(self.status_callback.as_deref(), messages);
         let limit = if messages.len() > 1 { BATCH_ANSWER_BYTES } else { SINGLE_ANSWER_BYTES };
         match self.post(body, limit).await {

@@ -72,13 +72,15 @@ impl Client {
     async fn call(&self, url: &str, body: &bytes::Bytes, limit_bytes: usize) -> Called {
         let deadline = self.http.deadline();
         let token = match self.token.get(&self.http, deadline).await {
-            Ok(token) => token,
+            Ok(token) if self.http.is_worth_beginning(deadline) => token,
+            Ok(_) => return Called::NoToken(NoToken::too_late()),
             Err(none) => return Called::NoToken(none),
         };
         match self.call_with(&token, url, body, limit_bytes, deadline).await {
             Ok(answer) if refuses_token(&answer) => {
                 let token = match self.token.renew(&token, &self.http, deadline).await {
-                    Ok(token) => token,
+                    Ok(token) if self.http.is_worth_beginning(deadline) => token,
+                    Ok(_) => return Called::NoToken(NoToken::too_late()),
                     Err(none) => return Called::NoToken(none),
                 };
                 self.call_with(&token, url, body, limit_bytes, deadline).await.into()

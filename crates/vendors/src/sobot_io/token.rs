@@ -8,7 +8,10 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use md5::{Digest, Md5};
 use model::verdict::Verdict;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::Instant,
+};
 
 use super::{codes::TOKEN_FAILED, codes::TOKEN_REFUSED, wire::Envelope};
 use crate::{
@@ -39,6 +42,12 @@ pub struct NoToken {
 }
 
 impl NoToken {
+    /// The token came, or would have come, when the call's time was nearly over.
+    pub fn too_late() -> Self {
+        let reason = "the token came too late for the call".to_owned();
+        Self { code: TOKEN_FAILED.to_owned(), reason, retry_after: None }
+    }
+
     /// The verdict on a message that could not be sent for want of a token.
     pub fn verdict(&self) -> Verdict {
         let facts = model::disposition::MessageFacts {
@@ -76,7 +85,7 @@ impl TokenHolder {
 
     /// A token that is good by its own word.
     pub async fn get(&self, http: &Http, deadline: Instant) -> Result<Token, NoToken> {
-        let mut held = self.held.lock().await;
+        let mut held = self.lock(deadline).await?;
         let now = http.clock().now();
         if let Some(held) = held.as_mut()
             && now < held.ends_at
@@ -86,7 +95,15 @@ impl TokenHolder {
             }
             match self.fetch(http, deadline, held.token.generation + 1).await {
                 Ok(renewed) => *held = renewed,
-                Err(_) => held.renew_at = now + TimeDelta::seconds(RENEW_PAUSE_SECONDS),
+                Err(none) => {
+                    tracing::warn!(
+                        account.name = http.account,
+                        code = none.code,
+                        reason = none.reason,
+                        "the token cannot be renewed in advance; the old one serves for now"
+                    );
+                    held.renew_at = now + TimeDelta::seconds(RENEW_PAUSE_SECONDS);
+                }
             }
             return Ok(held.token.clone());
         }
@@ -95,11 +112,16 @@ impl TokenHolder {
 
     /// Another token than the refused one: the one that somebody has fetched meanwhile, or a new one.
     pub async fn renew(&self, refused: &Token, http: &Http, deadline: Instant) -> Result<Token, NoToken> {
-        let mut held = self.held.lock().await;
+        let mut held = self.lock(deadline).await?;
         match held.as_ref() {
             Some(held) if held.token.generation > refused.generation => Ok(held.token.clone()),
             _ => self.replace(&mut held, http, deadline).await,
         }
+    }
+
+    /// Waits for whoever fetches a token now, but no longer than the call may take.
+    async fn lock(&self, deadline: Instant) -> Result<MutexGuard<'_, Option<Held>>, NoToken> {
+        tokio::time::timeout_at(deadline, self.held.lock()).await.map_err(|_| NoToken::too_late())
     }
 
     async fn replace(
