@@ -141,3 +141,24 @@ async fn strike(conn: &mut PgConnection, new: &NewSuppression, now: DateTime<Utc
     .await
     .map_err(Error::database("counting a strike"))
 }
+
+/// Lifts the halt of a template: the vendor approved it again. A template that was disabled stays halted.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn lift_template(
+    conn: &mut PgConnection,
+    account: &str,
+    template: &str,
+    but_code: &str,
+) -> Result<u64> {
+    let lifted =
+        sqlx::query("DELETE FROM halts WHERE account = $1 AND scope = 2 AND value = $2 AND code <> $3")
+            .bind(account)
+            .bind(template)
+            .bind(but_code)
+            .execute(conn)
+            .await
+            .map_err(Error::database("lifting a template's halt"))?;
+    Ok(lifted.rows_affected())
+}

@@ -33,4 +33,4 @@ pub mod troubles;
 
 pub use database::Database;
 pub use error::{Error, Result};
-pub use sqlx::{PgConnection, PgPool};
+pub use sqlx::{PgConnection, PgPool, PgTransaction, Postgres, pool::PoolConnection};

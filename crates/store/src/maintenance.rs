@@ -1,9 +1,26 @@
-//! The small steps that keep tasks and halts true to the clock: completing, expiring, lifting.
+//! The small steps that keep tasks and halts true to the clock: starting, completing, expiring, lifting.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use crate::{Error, Result};
+
+/// Starts the account's scheduled tasks whose time has come; how many. A paused one starts paused.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn start_due_tasks(conn: &mut PgConnection, account: &str, now: DateTime<Utc>) -> Result<u64> {
+    let started = sqlx::query(
+        "UPDATE tasks SET state = 2, started_at = $2
+         WHERE account = $1 AND state = 1 AND starts_at <= $2",
+    )
+    .bind(account)
+    .bind(now)
+    .execute(conn)
+    .await
+    .map_err(Error::database("starting scheduled tasks"))?;
+    Ok(started.rows_affected())
+}
 
 /// Expires the account's tasks whose campaign has; how many.
 ///
@@ -71,4 +88,33 @@ pub async fn lift_due_halts(conn: &mut PgConnection, account: &str, now: DateTim
         .await
         .map_err(Error::database("lifting halts that are over"))?;
     Ok(lifted.rows_affected())
+}
+
+/// How many outcomes a running task has had, and how many of them failed.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct OutcomeCounts {
+    /// The task.
+    pub task_id: i64,
+    /// Accepted and failed.
+    pub outcomes: i64,
+    /// Failed.
+    pub failed: i64,
+}
+
+/// The outcomes of the account's running tasks.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn outcome_counts(conn: &mut PgConnection, account: &str) -> Result<Vec<OutcomeCounts>> {
+    sqlx::query_as(
+        "SELECT t.id AS task_id, coalesce(sum(c.n), 0)::bigint AS outcomes,
+                coalesce(sum(c.n) FILTER (WHERE c.kind = 9), 0)::bigint AS failed
+         FROM tasks t JOIN task_counts c ON c.task_id = t.id AND c.kind IN (5, 9) AND c.code = ''
+         WHERE t.account = $1 AND t.state = 2
+         GROUP BY t.id",
+    )
+    .bind(account)
+    .fetch_all(conn)
+    .await
+    .map_err(Error::database("counting outcomes"))
 }

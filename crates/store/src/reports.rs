@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use model::{
     Phone,
     counts::{Deltas, Place},
-    report::{ReportedOutcome, StatusReport},
+    report::StatusReport,
     status::MessageState,
 };
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
@@ -42,6 +42,12 @@ pub struct Standing {
     pub code: Option<String>,
     /// A row in `retries` waits for it.
     pub waits: bool,
+    /// The time of `sent` is known.
+    pub has_sent: bool,
+    /// The time of `delivered` is known.
+    pub has_delivered: bool,
+    /// The time of `read` is known.
+    pub has_read: bool,
 }
 
 /// Where a message is to stand, and since when.
@@ -85,7 +91,8 @@ pub struct Found {
     pub by_old_hash: HashMap<i64, (i64, i32)>,
 }
 
-const COLUMNS: &str = "m.task_id, m.no, m.state, m.attempt, m.request_id, m.vendor_id, m.code, r.no IS NOT NULL AS waits, p.phone";
+const COLUMNS: &str = "m.task_id, m.no, m.state, m.attempt, m.request_id, m.vendor_id, m.code, r.no IS NOT NULL AS waits, p.phone,
+     m.sent_at IS NOT NULL AS has_sent, m.delivered_at IS NOT NULL AS has_delivered, m.read_at IS NOT NULL AS has_read";
 
 /// Reads the messages that the reports may speak of.
 ///
@@ -191,6 +198,9 @@ fn standing(row: &PgRow) -> Result<Standing> {
         vendor_id: row.get("vendor_id"),
         code: row.get("code"),
         waits: row.get("waits"),
+        has_sent: row.get("has_sent"),
+        has_delivered: row.get("has_delivered"),
+        has_read: row.get("has_read"),
     })
 }
 
@@ -432,10 +442,4 @@ pub async fn task_facts(conn: &mut PgConnection, task_ids: &[i64]) -> Result<BTr
             (task_id, facts)
         })
         .collect())
-}
-
-/// Whether a report failed the message.
-#[must_use]
-pub fn is_failure(report: &StatusReport) -> bool {
-    matches!(report.outcome, ReportedOutcome::Failed { .. })
 }

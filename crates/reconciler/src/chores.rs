@@ -1,0 +1,110 @@
+//! The small steps that keep tasks true to the clock, and counts short: each bounded, each safe to repeat.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use model::disposition::Scope;
+use store::{
+    Error, PgConnection,
+    effects::{self, Effects, NewHalt},
+    inbox,
+    leases::{self, Lease},
+    maintenance, progress, reports,
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Shared, share::Shares};
+
+/// Between two rounds.
+const ROUND: Duration = Duration::from_millis(250);
+/// Rounds between the slower steps.
+const SLOW: u64 = 4;
+/// Rounds between the daily steps: an hour.
+const RARE: u64 = 4 * 3600;
+/// After this long nobody will claim an early report.
+const FOREIGN_HOURS: i64 = 72;
+/// The code of a halt for too many failures.
+const FAILURE_SHARE: &str = "failure_share";
+
+/// Runs until `stop`.
+pub(crate) async fn run(shared: Arc<Shared>, leases: watch::Receiver<Vec<Lease>>, stop: CancellationToken) {
+    let mut shares: HashMap<String, Shares> = HashMap::new();
+    let mut round = 0_u64;
+    while !stop.is_cancelled() {
+        let owned = leases.borrow().clone();
+        if let Err(error) = general(&shared, round).await {
+            tracing::warn!(%error, "the chores of every node cannot be done; trying again");
+        }
+        for lease in &owned {
+            let shares = shares.entry(lease.account.clone()).or_default();
+            match of_account(&shared, lease, shares, round).await {
+                Ok(()) | Err(Error::Fenced) => {}
+                Err(error) => {
+                    tracing::warn!(account.name = lease.account, %error, "the account's chores cannot be done");
+                }
+            }
+        }
+        round += 1;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(ROUND) => {}
+        }
+    }
+}
+
+/// What any node may do.
+async fn general(shared: &Shared, round: u64) -> store::Result<()> {
+    let mut conn = shared.db.general.acquire().await.map_err(Error::database("doing chores"))?;
+    let now = shared.clock.now();
+    if round.is_multiple_of(RARE) {
+        for day in 0..3 {
+            inbox::ensure_partition(&mut conn, now.date_naive() + TimeDelta::days(day)).await?;
+        }
+    }
+    if round.is_multiple_of(SLOW) {
+        while progress::fold(&mut conn).await? {}
+    }
+    Ok(())
+}
+
+/// What the account's owner does.
+async fn of_account(shared: &Shared, lease: &Lease, shares: &mut Shares, round: u64) -> store::Result<()> {
+    let mut transaction = shared.db.general.begin().await.map_err(Error::database("doing chores"))?;
+    let conn: &mut PgConnection = &mut transaction;
+    let now = shared.clock.now();
+    leases::fence(conn, lease).await?;
+    if maintenance::start_due_tasks(conn, &lease.account, now).await? > 0 {
+        (shared.wake_dispatcher)(&lease.account);
+    }
+    maintenance::complete_tasks(conn, &lease.account, now).await?;
+    if round.is_multiple_of(SLOW) {
+        maintenance::expire_tasks(conn, &lease.account, now).await?;
+        if maintenance::lift_due_halts(conn, &lease.account, now).await? > 0 {
+            (shared.wake_dispatcher)(&lease.account);
+        }
+        let counts = maintenance::outcome_counts(conn, &lease.account).await?;
+        let failing = shares.observe(&counts);
+        let halts = failing.iter().map(|task_id| failure_share(lease, *task_id)).collect();
+        effects::apply(conn, &Effects { halts, suppressions: Vec::new() }, now).await?;
+        for count in counts.iter().filter(|count| failing.contains(&count.task_id)) {
+            shares.forget(count.task_id, count);
+        }
+    }
+    if round.is_multiple_of(RARE) {
+        reports::drop_foreign_early(conn, &lease.account, now - TimeDelta::hours(FOREIGN_HOURS)).await?;
+    }
+    transaction.commit().await.map_err(Error::database("doing chores"))
+}
+
+fn failure_share(lease: &Lease, task_id: i64) -> NewHalt {
+    NewHalt {
+        scope: Scope::Task,
+        account: lease.account.clone(),
+        value: task_id.to_string(),
+        code: FAILURE_SHARE.to_owned(),
+        reason: "more than half of at least 100 outcomes in the last 10 minutes failed".to_owned(),
+        remedy: "Look at the task's errors by code; mend what they name, then lift the halt.".to_owned(),
+        lifts_at: None,
+    }
+}

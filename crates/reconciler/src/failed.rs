@@ -1,0 +1,162 @@
+//! Failures that callbacks report: their codes judged, their recipients retried or failed, their scopes halted.
+
+use std::{collections::BTreeMap, sync::PoisonError};
+
+use chrono::TimeDelta;
+use model::{
+    campaign::Category,
+    decide::{self, Attempt, Fate},
+    disposition::{MessageFacts, Rule, Scope},
+    message::Message,
+    status::MessageState,
+    verdict::Failure,
+    watch::Observed,
+};
+use store::{
+    PgConnection,
+    effects::{Effects, NewHalt, NewSuppression},
+    leases::Lease,
+    outcomes::{Again, Why},
+    reports::{self, Found, Standing, TaskFacts},
+};
+use vendors::codes;
+
+use crate::Shared;
+
+/// What becomes of a message that failed.
+pub(crate) struct NewFate {
+    pub(crate) state: MessageState,
+    pub(crate) why: Why,
+    pub(crate) again: Option<Again>,
+}
+
+/// Judges the failures of one step and collects what they bring.
+pub(crate) struct Failures<'a> {
+    shared: &'a Shared,
+    lease: &'a Lease,
+    tasks: BTreeMap<i64, (TaskFacts, MessageFacts)>,
+    pub(crate) effects: Effects,
+    pub(crate) slow_downs: Vec<(Scope, String)>,
+    pub(crate) retried: Vec<i64>,
+}
+
+impl<'a> Failures<'a> {
+    pub(crate) fn new(shared: &'a Shared, lease: &'a Lease) -> Self {
+        Self {
+            shared,
+            lease,
+            tasks: BTreeMap::new(),
+            effects: Effects::default(),
+            slow_downs: Vec::new(),
+            retried: Vec::new(),
+        }
+    }
+
+    /// Reads what rules must know of the tasks that were found.
+    pub(crate) async fn learn(&mut self, conn: &mut PgConnection, found: &Found) -> store::Result<()> {
+        let mut unknown: Vec<i64> = found.by_recipient.keys().map(|(task_id, _)| *task_id).collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        unknown.retain(|task_id| !self.tasks.contains_key(task_id));
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        for (task_id, facts) in reports::task_facts(conn, &unknown).await? {
+            let category = Category::from_i16(facts.category).unwrap_or(Category::Marketing);
+            let of_message = match Message::parse(&facts.message) {
+                Ok(message) => message.facts(category == Category::Marketing),
+                Err(_) => MessageFacts {
+                    is_template: facts.template.is_some(),
+                    is_marketing: category == Category::Marketing,
+                    media_per_row: true,
+                    parameters_per_row: true,
+                },
+            };
+            self.tasks.insert(task_id, (facts, of_message));
+        }
+        Ok(())
+    }
+
+    /// A message came further: it ends a run of failures.
+    pub(crate) fn succeeded(&mut self, of: &Standing) {
+        self.observe(of, None);
+    }
+
+    /// A message failed after it had been accepted, or while it was unknown.
+    pub(crate) fn failed(&mut self, of: &Standing, code: &str, reason: &str) -> NewFate {
+        let why = Why { code: code.to_owned(), reason: reason.to_owned() };
+        let (Some((task, facts)), Some(vendor)) =
+            (self.tasks.get(&of.task_id), self.shared.vendors.get(&self.lease.account))
+        else {
+            return NewFate { state: MessageState::Failed, why, again: None };
+        };
+        let rule = codes::judge(*vendor, code, reason, facts);
+        let failure = Failure { code: code.to_owned(), reason: reason.to_owned(), rule, retry_after: None };
+        let attempt = Attempt {
+            number: of.attempt.max(1),
+            max_attempts: task.max_attempts,
+            slow_downs: 0,
+            random: self.shared.random.next(),
+        };
+        let sender = task.sender.clone();
+        let mut decision = decide::decide(&failure, &attempt);
+        decision.halt = decision.halt.or_else(|| self.observe(of, Some((code, &failure.rule))));
+        if let Some(scope) = decision.slow_down {
+            self.slow_downs.push((scope, sender));
+        }
+        self.collect(of, &failure, &decision);
+        let now = self.shared.clock.now();
+        let mut again = |after, attempts_used| {
+            self.retried.push(of.task_id);
+            let due_at = now + TimeDelta::from_std(after).unwrap_or(TimeDelta::MAX);
+            Some(Again { due_at, attempts_used, batch_max: i16::MAX })
+        };
+        let (state, again) = match decision.fate {
+            Fate::Fails => (MessageState::Failed, None),
+            Fate::Retries { after, attempt_used } => {
+                let used = if attempt_used { of.attempt } else { of.attempt - 1 };
+                (MessageState::Retrying, again(after, used))
+            }
+            Fate::WaitsForHalt => (MessageState::Retrying, again(std::time::Duration::ZERO, of.attempt - 1)),
+            Fate::Unknown => (MessageState::Unknown, None),
+        };
+        NewFate { state, why, again }
+    }
+
+    fn observe(&self, of: &Standing, failure: Option<(&str, &Rule)>) -> Option<decide::Halt> {
+        let (task, _) = self.tasks.get(&of.task_id)?;
+        let seen =
+            Observed { task_id: of.task_id, sender: &task.sender, account: &self.lease.account, failure };
+        let mut watches = self.shared.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        watches.entry(self.lease.account.clone()).or_default().observe(&seen, self.shared.clock.now())
+    }
+
+    fn collect(&mut self, of: &Standing, failure: &Failure, decision: &decide::Decision) {
+        let Some((task, _)) = self.tasks.get(&of.task_id) else { return };
+        let now = self.shared.clock.now();
+        if let Some(halt) = decision.halt {
+            let (scope, value) = match (halt.scope, &task.template) {
+                (Scope::Template, Some(template)) => (Scope::Template, template.clone()),
+                (Scope::Sender, _) => (Scope::Sender, task.sender.clone()),
+                (Scope::Account, _) => (Scope::Account, self.lease.account.clone()),
+                (Scope::Task | Scope::Template, _) => (Scope::Task, of.task_id.to_string()),
+            };
+            let vendor = self.shared.vendors.get(&self.lease.account);
+            let entry = vendor.and_then(|vendor| codes::find(*vendor, &failure.code));
+            self.effects.halts.push(NewHalt {
+                scope,
+                account: self.lease.account.clone(),
+                value,
+                code: failure.code.clone(),
+                reason: failure.reason.clone(),
+                remedy: entry.map_or_else(String::new, |entry| entry.advice.to_owned()),
+                lifts_at: halt
+                    .lifted_after
+                    .map(|after| now + TimeDelta::from_std(after).unwrap_or(TimeDelta::MAX)),
+            });
+        }
+        if let (Some(suppression), Some(phone)) = (decision.suppression, of.phone) {
+            self.effects.suppressions.push(NewSuppression { phone, suppression, code: failure.code.clone() });
+        }
+    }
+}
