@@ -59,8 +59,12 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 fn is_alive(pid: u32) -> bool {
-    // A dead one that nobody collected has no working folder any more.
-    fs::metadata(format!("/proc/{pid}/cwd")).is_ok()
+    let state = |stat: String| {
+        stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next().map(str::to_owned))
+    };
+    // A dead one that nobody collected is a zombie.
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| state(stat).is_some_and(|state| state != "Z"))
 }
 
 #[tokio::test]

@@ -34,6 +34,10 @@ pub(crate) fn make_if_missing(
     made.map_err(|source| ClusterError::io("make the folder", &unfinished, source))?;
     user.give(&unfinished)?;
     run_initdb(&unfinished, binaries, user)?;
+    // One request for the whole file system is several times faster than initdb's own, file by file.
+    File::open(&unfinished)
+        .and_then(|folder| Ok(nix::unistd::syncfs(folder)?))
+        .map_err(|source| ClusterError::io("write out the new cluster", &unfinished, source))?;
     fs::rename(&unfinished, &cluster)
         .and_then(|()| File::open(data_dir)?.sync_all())
         .map_err(|source| ClusterError::io("rename the new cluster to", &cluster, source))
@@ -43,7 +47,7 @@ fn run_initdb(cluster: &Path, binaries: &Binaries, user: &ServerUser) -> Result<
     let program = binaries.program("initdb");
     let mut command = quiet_command(&program, user);
     command.args(["-U", DATABASE, "-E", "UTF8", "--locale=C", "--auth-local=trust", "--auth-host=reject"]);
-    command.arg("--data-checksums").arg("-D").arg(cluster);
+    command.args(["--data-checksums", "--no-sync"]).arg("-D").arg(cluster);
     let output = command.output().map_err(|source| ClusterError::io("run", &program, source))?;
     if output.status.success() {
         return Ok(());

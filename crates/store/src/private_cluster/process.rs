@@ -8,11 +8,11 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Pid;
 
 use super::error::ClusterError;
 use super::socket;
+use super::user::ServerUser;
 
 /// What `postmaster.pid` says (PostgreSQL, miscadmin.h, "LOCK_FILE_LINE_").
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,28 +60,28 @@ pub(crate) enum Whose {
     Foreign,
     /// No such process.
     Gone,
-    /// A postgres that the kernel will not let us look into (a container without CAP_SYS_PTRACE).
-    Hidden,
 }
 
-/// Looks at process `pid`; `socket_dir` is where our server would listen.
-pub(crate) fn identify(pid: u32, cluster: &Path, socket_dir: &Path) -> Whose {
-    let Ok(name) = fs::read_to_string(format!("/proc/{pid}/comm")) else { return Whose::Gone };
-    let is_postgres = name.starts_with("postgres");
-    match (fs::metadata(format!("/proc/{pid}/cwd")), fs::metadata(cluster)) {
-        (Ok(cwd), Ok(own)) if is_postgres && (cwd.dev(), cwd.ino()) == (own.dev(), own.ino()) => Whose::Ours,
-        // Dead, but nobody collected it: PostgreSQL would take the number for a living server's.
-        (Err(error), _) if error.kind() == io::ErrorKind::NotFound => Whose::Foreign,
-        (Err(_), _) if is_postgres && listener(socket_dir) == Some(pid) => Whose::Ours,
-        (Err(_), _) if is_postgres => Whose::Hidden,
-        _ => Whose::Foreign,
+/// Looks at process `pid` with the eyes of the server's user.
+pub(crate) fn identify(pid: u32, cluster: &Path, user: &ServerUser) -> Whose {
+    let _eyes = user.eyes();
+    match fs::read_to_string(format!("/proc/{pid}/comm")) {
+        Ok(name) if is_server(&name) && works_in(pid, cluster) => Whose::Ours,
+        Ok(_) => Whose::Foreign,
+        Err(_) => Whose::Gone,
     }
 }
 
-/// The process that listens on the socket, by the kernel's word.
-fn listener(socket_dir: &Path) -> Option<u32> {
-    let stream = UnixStream::connect(socket::file(socket_dir)).ok()?;
-    u32::try_from(getsockopt(&stream, PeerCredentials).ok()?.pid()).ok()
+fn is_server(name: &str) -> bool {
+    name.starts_with("postgres")
+}
+
+fn works_in(pid: u32, cluster: &Path) -> bool {
+    match (fs::metadata(format!("/proc/{pid}/cwd")), fs::metadata(cluster)) {
+        (Ok(cwd), Ok(own)) => (cwd.dev(), cwd.ino()) == (own.dev(), own.ino()),
+        // Dead but not collected yet, or another user's.
+        _ => false,
+    }
 }
 
 /// Whether the server `pid` says that it is ready and its socket answers.
@@ -92,19 +92,12 @@ pub(crate) fn is_ready(cluster: &Path, socket_dir: &Path, pid: u32) -> bool {
 
 /// The server processes whose working folder is our cluster: without a postmaster they keep its shared memory alive,
 /// and PostgreSQL refuses to start until they are gone.
-pub(crate) fn server_processes(cluster: &Path) -> Vec<u32> {
-    let Ok(own) = fs::metadata(cluster) else { return Vec::new() };
+pub(crate) fn server_processes(cluster: &Path, user: &ServerUser) -> Vec<u32> {
+    let _eyes = user.eyes();
     let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
-    processes
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| {
-            fs::metadata(format!("/proc/{pid}/cwd"))
-                .is_ok_and(|cwd| (cwd.dev(), cwd.ino()) == (own.dev(), own.ino()))
-        })
-        .filter(|pid| {
-            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("postgres"))
-        })
+    let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| is_server(&name)))
+        .filter(|pid| works_in(*pid, cluster))
         .collect()
 }
 
@@ -134,10 +127,10 @@ mod tests {
     #[test]
     fn a_process_is_told_apart_by_its_working_folder() {
         let here = std::env::current_dir().unwrap();
-        let own = std::process::id();
+        let user = ServerUser { uid: 0, gid: 0, name: String::new(), is_other: false };
         // We are no postgres, wherever we stand.
-        assert_eq!(identify(own, &here, &here), Whose::Foreign);
-        assert_eq!(identify(u32::MAX, &here, &here), Whose::Gone);
-        assert!(server_processes(&here).is_empty());
+        assert_eq!(identify(std::process::id(), &here, &user), Whose::Foreign);
+        assert_eq!(identify(u32::MAX, &here, &user), Whose::Gone);
+        assert!(server_processes(&here, &user).is_empty());
     }
 }

@@ -123,6 +123,8 @@ impl Supervisor {
         let server = match self.bring_up() {
             Ok(server) => server,
             Err(error) => {
+                // The folder is free before anyone hears of it.
+                drop(self);
                 let _ = first.send(Err(error));
                 return;
             }
@@ -200,7 +202,7 @@ impl Supervisor {
                 Err(error) => Some(error.to_string()),
             },
             Server::Adopted(pid) => {
-                let whose = identify(*pid, &self.command.cluster, &self.command.socket_dir);
+                let whose = identify(*pid, &self.command.cluster, &self.command.user);
                 matches!(whose, Whose::Gone | Whose::Foreign).then(|| "it is gone".to_owned())
             }
         }
@@ -264,7 +266,7 @@ impl Supervisor {
         while let Some(file) = PidFile::read(&self.command.cluster)? {
             // It may have been started through another path; clients must go where it listens.
             let socket_dir = file.socket_dir.clone().unwrap_or_else(|| self.command.socket_dir.clone());
-            match identify(file.pid, &self.command.cluster, &socket_dir) {
+            match identify(file.pid, &self.command.cluster, &self.command.user) {
                 Whose::Gone => return Ok(None),
                 Whose::Foreign => return self.remove_stale_pid_file().map(|()| None),
                 Whose::Ours if process::is_ready(&self.command.cluster, &socket_dir, file.pid) => {
@@ -272,7 +274,7 @@ impl Supervisor {
                     self.command.socket_dir = socket_dir;
                     return Ok(Some(Server::Adopted(file.pid)));
                 }
-                Whose::Ours | Whose::Hidden => {}
+                Whose::Ours => {}
             }
             if self.pause(LOOK_EVERY) {
                 return Err(ClusterError::StoppedWhileStarting);
@@ -289,7 +291,7 @@ impl Supervisor {
     }
 
     fn remove_stale_pid_file(&self) -> Result<(), ClusterError> {
-        if !process::server_processes(&self.command.cluster).is_empty() {
+        if !process::server_processes(&self.command.cluster, &self.command.user).is_empty() {
             // PostgreSQL's own check of the shared memory needs the file; the orphans are dealt with first.
             self.clear_orphans()?;
         }
@@ -309,7 +311,7 @@ impl Supervisor {
         let steps = [(ORPHANS_GRACE, Signal::SIGQUIT), (ORPHANS_GRACE * 2, Signal::SIGKILL)];
         let mut steps = steps.into_iter().peekable();
         loop {
-            let orphans = process::server_processes(&self.command.cluster);
+            let orphans = process::server_processes(&self.command.cluster, &self.command.user);
             if orphans.is_empty() {
                 return Ok(());
             }

@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::io;
+use std::marker::PhantomData;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nix::unistd::{Gid, Uid, User};
+use nix::unistd::{Gid, Uid, User, setfsgid, setfsuid};
 
 use super::binaries::Binaries;
 use super::error::ClusterError;
@@ -62,6 +63,16 @@ impl ServerUser {
         }
     }
 
+    /// Lets the current thread look at files and processes as this user until the value is dropped. Root in a container
+    /// usually lacks CAP_SYS_PTRACE and may not see the working folder of another user's process; that user may.
+    pub(crate) fn eyes(&self) -> Option<Eyes> {
+        self.is_other.then(|| Eyes {
+            old_gid: setfsgid(Gid::from_raw(self.gid)),
+            old_uid: setfsuid(Uid::from_raw(self.uid)),
+            _stays_here: PhantomData,
+        })
+    }
+
     /// Hands a folder that we made to this user.
     pub(crate) fn give(&self, path: &Path) -> Result<(), ClusterError> {
         if !self.is_other {
@@ -101,6 +112,21 @@ impl ServerUser {
             _ => 0o001,
         };
         folder.mode() & bit != 0
+    }
+}
+
+/// See `ServerUser::eyes`.
+pub(crate) struct Eyes {
+    old_uid: Uid,
+    old_gid: Gid,
+    // It concerns one thread and must not be carried to another.
+    _stays_here: PhantomData<*const ()>,
+}
+
+impl Drop for Eyes {
+    fn drop(&mut self) {
+        setfsuid(self.old_uid);
+        setfsgid(self.old_gid);
     }
 }
 
