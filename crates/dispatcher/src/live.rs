@@ -10,6 +10,8 @@ use tokio::time::Instant;
 
 /// Rates are taken over this time.
 const WINDOW: Duration = Duration::from_secs(5);
+/// The lease loop turns each second, and each statement of it may wait for a connection.
+const LEASE_LOOP: Duration = Duration::from_secs(20);
 /// Departures within one slice are kept as one.
 const SLICE: Duration = Duration::from_millis(250);
 
@@ -43,6 +45,7 @@ pub struct Live(Arc<Mutex<Inner>>);
 struct Inner {
     tasks: HashMap<i64, Meter>,
     accounts: HashMap<String, (Meter, AccountLive)>,
+    lease_loop_at: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +89,16 @@ impl Live {
             messages_per_second: meter.rate(Instant::now()),
             ..live.clone()
         })
+    }
+
+    /// The loop that renews leases has turned lately.
+    #[must_use]
+    pub fn is_lease_loop_alive(&self) -> bool {
+        self.lock().lease_loop_at.is_some_and(|at| at.elapsed() < LEASE_LOOP)
+    }
+
+    pub(crate) fn lease_loop_turned(&self) {
+        self.lock().lease_loop_at = Some(Instant::now());
     }
 
     pub(crate) fn departed(&self, account: &str, task_id: i64, n: u32) {

@@ -44,6 +44,7 @@ pub(crate) async fn run(shared: Arc<Shared>, leases: watch::Sender<Vec<Lease>>, 
         forget_lost(&mut owned).await;
         acquire(&shared, &mut owned, share, &stop).await;
         publish(&leases, &owned);
+        shared.live.lease_loop_turned();
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(LOOK) => {}

@@ -142,7 +142,7 @@ impl Pacer {
     async fn follow_plan(&mut self) {
         while let Ok((task_id, nos)) = self.heard.1.try_recv() {
             for run in self.runs.iter_mut().filter(|run| run.facts.run.task_id == task_id) {
-                nos.iter().for_each(|no| drop(run.in_hand.remove(no)));
+                run.in_hand.retain(|no| !nos.contains(no));
             }
         }
         self.runs.retain(|run| !run.is_stale());

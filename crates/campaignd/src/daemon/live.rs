@@ -1,0 +1,88 @@
+//! What pages ask of the running parts: rates, what is waited for, whether leases are renewed.
+
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
+
+use dispatcher::Dispatcher;
+
+type Wake = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// The running parts, once they run.
+#[derive(Clone, Default)]
+pub struct Running(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    parts: OnceLock<(dispatcher::Live, Wake)>,
+    is_stopping: AtomicBool,
+}
+
+impl Running {
+    /// The dispatcher has started.
+    pub fn set(&self, dispatcher: &Dispatcher) {
+        let _ = self.0.parts.set((dispatcher.live(), dispatcher.wake()));
+    }
+
+    /// The dispatcher is about to end.
+    pub fn stop(&self) {
+        self.0.is_stopping.store(true, Ordering::Release);
+    }
+
+    /// The hooks of the server.
+    pub fn hooks(&self, accounts: Vec<String>) -> server::Live {
+        let [of_account, of_task, of_wake, of_lease, of_metrics] = std::array::from_fn(|_| self.clone());
+        server::Live {
+            account: Arc::new(move |name| of_account.account(name)),
+            task: Arc::new(move |task_id| of_task.task(task_id)),
+            wake: Arc::new(move |account| {
+                if let Some((_, wake)) = of_wake.0.parts.get() {
+                    wake(account);
+                }
+            }),
+            is_lease_loop_alive: Arc::new(move || of_lease.is_alive()),
+            metrics: Arc::new(move |text| of_metrics.metrics(&accounts, text)),
+        }
+    }
+
+    fn is_alive(&self) -> bool {
+        let lives = self.0.parts.get().is_some_and(|(live, _)| live.is_lease_loop_alive());
+        lives && !self.0.is_stopping.load(Ordering::Acquire)
+    }
+
+    fn account(&self, name: &str) -> server::AccountLive {
+        let Some((live, _)) = self.0.parts.get() else { return server::AccountLive::default() };
+        let now = live.account(name);
+        let breaker = match now.breaker_open_for {
+            None => api::Breaker::Closed,
+            Some(left) if left.is_zero() => api::Breaker::Probing,
+            Some(_) => api::Breaker::Open,
+        };
+        server::AccountLive {
+            owned: now.is_owned,
+            rate_per_second: now.messages_per_second,
+            in_flight: i64::try_from(now.in_flight).unwrap_or(i64::MAX),
+            breaker,
+        }
+    }
+
+    fn task(&self, task_id: i64) -> Option<server::TaskLive> {
+        let (live, _) = self.0.parts.get()?;
+        let messages_per_second = live.task(task_id).messages_per_second;
+        Some(server::TaskLive { messages_per_second, waiting_for: None, waiting_until: None })
+    }
+
+    fn metrics(&self, accounts: &[String], text: &mut String) {
+        use std::fmt::Write as _;
+        let Some((live, _)) = self.0.parts.get() else { return };
+        let _ =
+            writeln!(text, "# HELP campaignd_messages_per_second Messages that left lately, per account.");
+        let _ = writeln!(text, "# TYPE campaignd_messages_per_second gauge");
+        for name in accounts {
+            let label = server::escape_label(name);
+            let rate = live.account(name).messages_per_second;
+            let _ = writeln!(text, "campaignd_messages_per_second{{account=\"{label}\"}} {rate:.2}");
+        }
+    }
+}
