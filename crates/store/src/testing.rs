@@ -151,7 +151,7 @@ pub struct DurableCluster {
 
 /// Starts one in a folder of its own.
 pub async fn durable_cluster() -> DurableCluster {
-    let folder = TemporaryDataDir::create("durable").expect("the temporary directory can be written to");
+    let folder = data_dir("durable");
     let settings = vec![("shared_buffers".to_owned(), "32MB".to_owned())];
     let options = PrivateClusterOptions { data_dir: folder.path().to_owned(), binaries: None, settings };
     let cluster = PrivateCluster::start(options).await.unwrap_or_else(|error| panic!("{error}"));
@@ -236,7 +236,7 @@ fn schema_hash() -> String {
 
 /// Joins the run's server or starts it: the socket's folder, and the lock that says that we use it.
 fn join_shared_server() -> (PathBuf, File) {
-    let folder = shared_folder();
+    let folder = root().join(shared_name());
     let user = become_user(&folder);
     let starting = open(&folder.join("starting"));
     starting.lock().expect("the lock on the start can be taken");
@@ -248,17 +248,25 @@ fn join_shared_server() -> (PathBuf, File) {
     (socket_dir, user)
 }
 
-/// In memory where there is plenty, because cloning a database makes some 300 files (0.02 s there, 0.5 s on a slow disk);
-/// else in the temporary directory.
-fn shared_folder() -> PathBuf {
-    let name = format!("campaignd-tests-{}", nix::unistd::geteuid());
-    let in_memory = Path::new(MEMORY).join(&name);
-    let free_bytes = statvfs(MEMORY).map_or(0, |found| found.blocks_available() * found.fragment_size());
-    let chosen_before = in_memory.exists();
-    if std::env::var_os("TMPDIR").is_none() && (chosen_before || free_bytes >= PLENTY_BYTES) {
-        return in_memory;
+/// The tests' folder for clusters: memory where there is plenty, because a cluster is some thousand files and a clone some
+/// 300 (0.02 s there, 0.5 s on a slow disk); else the temporary directory.
+fn root() -> PathBuf {
+    let free_bytes = || statvfs(MEMORY).map_or(0, |found| found.blocks_available() * found.fragment_size());
+    let chosen_before = || Path::new(MEMORY).join(shared_name()).exists();
+    match std::env::var_os("TMPDIR") {
+        None if chosen_before() || free_bytes() >= PLENTY_BYTES => PathBuf::from(MEMORY),
+        _ => std::env::temp_dir(),
     }
-    std::env::temp_dir().join(name)
+}
+
+fn shared_name() -> String {
+    format!("campaignd-tests-{}", nix::unistd::geteuid())
+}
+
+/// A folder for a daemon or a cluster of one test, removed with the value. A crash of a process is a crash there too.
+#[must_use]
+pub fn data_dir(purpose: &str) -> TemporaryDataDir {
+    TemporaryDataDir::create_in(&root(), purpose).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Takes the shared lock on the folder's `users`, making the folder when it is missing.

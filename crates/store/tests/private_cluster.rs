@@ -16,6 +16,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use store::private_cluster::{
     ClusterError, ClusterState, DataDirLock, PrivateCluster, PrivateClusterOptions, TemporaryDataDir,
 };
+use store::testing::data_dir;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const HOLD_VARIABLE: &str = "CAMPAIGND_TEST_HOLD_CLUSTER_IN";
@@ -69,7 +70,7 @@ fn is_alive(pid: u32) -> bool {
 
 #[tokio::test]
 async fn a_cluster_is_made_once_and_keeps_what_it_was_told() {
-    let folder = TemporaryDataDir::create("test").unwrap();
+    let folder = data_dir("test");
     let cluster = start(folder.path()).await;
     let pid = cluster.postmaster_pid().unwrap();
     let mut connection = connect(&cluster).await;
@@ -96,7 +97,7 @@ async fn a_cluster_is_made_once_and_keeps_what_it_was_told() {
 
 #[tokio::test]
 async fn a_second_daemon_is_refused_and_harms_nothing() {
-    let folder = TemporaryDataDir::create("test").unwrap();
+    let folder = data_dir("test");
     let cluster = start(folder.path()).await;
     let error = PrivateCluster::start(options(folder.path())).await.unwrap_err();
     assert!(matches!(error, ClusterError::InUse { .. }), "{error}");
@@ -107,7 +108,7 @@ async fn a_second_daemon_is_refused_and_harms_nothing() {
 
 #[tokio::test]
 async fn a_killed_postmaster_is_started_again_though_a_backend_is_busy() {
-    let folder = TemporaryDataDir::create("test").unwrap();
+    let folder = data_dir("test");
     let cluster = start(folder.path()).await;
     let mut connection = connect(&cluster).await;
     sqlx::query("CREATE TABLE kept AS SELECT 42 AS answer").execute(&mut connection).await.unwrap();
@@ -144,7 +145,7 @@ async fn a_killed_postmaster_is_started_again_though_a_backend_is_busy() {
 
 #[tokio::test]
 async fn a_postmaster_that_is_killed_again_and_again_comes_back() {
-    let folder = TemporaryDataDir::create("test").unwrap();
+    let folder = data_dir("test");
     let cluster = start(folder.path()).await;
     for _ in 0..3 {
         let old = cluster.postmaster_pid().unwrap();
@@ -157,7 +158,7 @@ async fn a_postmaster_that_is_killed_again_and_again_comes_back() {
 
 #[tokio::test]
 async fn a_killed_owner_loses_nothing_and_its_successor_starts_at_once() {
-    let folder = TemporaryDataDir::create("test").unwrap();
+    let folder = data_dir("test");
     let mut first = Holder::start(folder.path(), None);
     let mut connection = first.url.parse::<PgConnectOptions>().unwrap().connect().await.unwrap();
     sqlx::query("CREATE TABLE kept AS SELECT 42 AS answer").execute(&mut connection).await.unwrap();
@@ -174,7 +175,7 @@ async fn a_killed_owner_loses_nothing_and_its_successor_starts_at_once() {
 
 #[tokio::test]
 async fn the_server_dies_with_its_owner() {
-    let folder = TemporaryDataDir::create("test").unwrap();
+    let folder = data_dir("test");
     let mut owner = Holder::start(folder.path(), None);
     assert!(is_alive(owner.postmaster));
     owner.child.kill().unwrap();
@@ -187,7 +188,7 @@ async fn an_ordinary_user_needs_nobody_elses_help() {
     if !Uid::effective().is_root() {
         return; // Then every other test here is this one.
     }
-    let folder = TemporaryDataDir::create("test").unwrap();
+    let folder = data_dir("test");
     std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
     let data_dir = folder.path().join("data");
     let owner = Holder::start(&data_dir, Some(NOBODY));
@@ -203,7 +204,7 @@ async fn an_ordinary_user_needs_nobody_elses_help() {
 
 #[tokio::test]
 async fn a_long_path_moves_the_socket_not_the_data() {
-    let folder = TemporaryDataDir::create("test").unwrap();
+    let folder = data_dir("test");
     let data_dir = folder.path().join("x".repeat(120)).join("with space, comma and 'quote'");
     let cluster = start(&data_dir).await;
     connect(&cluster).await.ping().await.unwrap();
@@ -217,7 +218,7 @@ async fn a_long_path_moves_the_socket_not_the_data() {
 
 #[tokio::test]
 async fn odd_characters_in_a_short_path_do_no_harm() {
-    let folder = TemporaryDataDir::create("t").unwrap();
+    let folder = data_dir("t");
     let cluster = start(&folder.path().join("a b,'c' %ü")).await;
     connect(&cluster).await.ping().await.unwrap();
     let url: PgConnectOptions = cluster.url_for_display().parse().unwrap();
@@ -227,7 +228,7 @@ async fn odd_characters_in_a_short_path_do_no_harm() {
 
 #[tokio::test]
 async fn a_pid_file_whose_number_another_program_has_is_no_obstacle() {
-    let folder = TemporaryDataDir::create("test").unwrap();
+    let folder = data_dir("test");
     start(folder.path()).await.stop().await;
     let text = format!("{}\n/elsewhere\n1\n5432\n/elsewhere\n\n1 1\nready   \n", std::process::id());
     fs::write(folder.path().join("postgres/postmaster.pid"), text).unwrap();
@@ -238,7 +239,7 @@ async fn a_pid_file_whose_number_another_program_has_is_no_obstacle() {
 
 #[tokio::test]
 async fn what_a_crashed_initdb_left_is_no_cluster() {
-    let folder = TemporaryDataDir::create("test").unwrap();
+    let folder = data_dir("test");
     let unfinished = folder.path().join("postgres.unfinished");
     fs::create_dir(&unfinished).unwrap();
     fs::write(unfinished.join("PG_VERSION"), "15").unwrap();
@@ -253,7 +254,7 @@ async fn root_is_told_which_folder_is_closed() {
     if !Uid::effective().is_root() {
         return; // Nobody changes users then.
     }
-    let folder = TemporaryDataDir::create("test").unwrap();
+    let folder = data_dir("test");
     let closed = folder.path().join("closed");
     fs::create_dir(&closed).unwrap();
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
@@ -265,7 +266,7 @@ async fn root_is_told_which_folder_is_closed() {
 
 #[tokio::test]
 async fn a_setting_that_the_server_refuses_is_reported_with_its_own_words() {
-    let folder = TemporaryDataDir::create("test").unwrap();
+    let folder = data_dir("test");
     let mut options = options(folder.path());
     options.settings.push(("no_such_setting".to_owned(), "1".to_owned()));
     let error = PrivateCluster::start(options).await.unwrap_err();
@@ -276,7 +277,7 @@ async fn a_setting_that_the_server_refuses_is_reported_with_its_own_words() {
 
 #[tokio::test]
 async fn missing_programs_name_the_package() {
-    let folder = TemporaryDataDir::create("test").unwrap();
+    let folder = data_dir("test");
     let options =
         PrivateClusterOptions { binaries: Some(PathBuf::from("/nonexistent")), ..options(folder.path()) };
     let error = PrivateCluster::start(options).await.unwrap_err();

@@ -123,8 +123,12 @@ pub struct TemporaryDataDir {
 impl TemporaryDataDir {
     /// Makes `campaignd-<purpose>-<process>-<number>`.
     pub fn create(purpose: &str) -> Result<Self, ClusterError> {
+        Self::create_in(&std::env::temp_dir(), purpose)
+    }
+
+    /// The same in `root`, which the database's user must be able to enter.
+    pub fn create_in(root: &Path, purpose: &str) -> Result<Self, ClusterError> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let root = std::env::temp_dir();
         loop {
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
             let path = root.join(format!("campaignd-{purpose}-{}-{number}", std::process::id()));

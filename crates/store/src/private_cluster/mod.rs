@@ -210,7 +210,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_running_server_is_adopted_and_replaced_when_it_dies() {
-        let folder = TemporaryDataDir::create("adopt").unwrap();
+        let folder = crate::testing::data_dir("adopt");
         let data_dir = std::fs::canonicalize(folder.path()).unwrap();
         let options =
             PrivateClusterOptions { data_dir: data_dir.clone(), ..PrivateClusterOptions::default() };
