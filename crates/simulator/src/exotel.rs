@@ -80,9 +80,8 @@ pub(crate) async fn send(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let path = format!("/v2/accounts/{sid}/messages");
-    world.samples.keep(Vendor::Exotel, &path, &headers, &body);
     let answer = decide(&world, at.0, &sid, &headers, &body);
+    world.samples.keep(Vendor::Exotel, format!("/v2/accounts/{sid}/messages"), headers, body);
     answer.deliver(&world).await
 }
 
@@ -113,8 +112,9 @@ fn decide(world: &World, at_us: u64, sid: &str, headers: &HeaderMap, body: &[u8]
         return refuse(429, "too many requests").retry_after(Some(1));
     }
     let faults = world.faults();
+    let named = if faults.is_empty() { &[] } else { messages.as_slice() };
     let recipients: Vec<u64> =
-        messages.iter().filter_map(|message| exotel_content::recipient(message.as_object()?)).collect();
+        named.iter().filter_map(|message| exotel_content::recipient(message.as_object()?)).collect();
     let fault = faults.for_request(Vendor::Exotel, Endpoint::Send, &recipients);
     let pause = fault.latency + world.latency(Vendor::Exotel, at_us);
     if let Some(mut answer) = Answer::instead(fault.action.as_ref(), refuse) {
@@ -223,7 +223,7 @@ fn accept(
         }
     }
     let first = world.ledger.accept(Vendor::Exotel, at_us, &records);
-    let early = pump::schedule(world, first, records.len());
+    let early = pump::schedule(world, Vendor::Exotel, sid, (first, at_us), &records);
     let mut sids = (first..)
         .zip(&records)
         .map(|(sequence, record)| world.ids.message(Vendor::Exotel, sequence, record.to));

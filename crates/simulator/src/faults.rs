@@ -249,6 +249,10 @@ impl FaultSet {
         FaultSet { seed, rules: rules.into_iter().map(arm).collect() }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
     pub(crate) fn rules(&self) -> Vec<(FaultRule, u64)> {
         self.rules.iter().map(|armed| (armed.rule.clone(), armed.fired.load(Ordering::Relaxed))).collect()
     }

@@ -96,7 +96,7 @@ pub(crate) async fn fire(world: &World, inbound: &Inbound) -> Result<u16, String
     let Some(body) = body else {
         return Err(format!("{} has no inbound kind {:?}", inbound.vendor, inbound.kind));
     };
-    pump::post_json(world, &url, serde_json::to_vec(&body).unwrap_or_default()).await
+    pump::post_json(world, &url, serde_json::to_vec(&body).unwrap_or_default().into()).await
 }
 
 /// Exotel, "Receive Messages".

@@ -170,6 +170,32 @@ impl Names {
     }
 }
 
+/// Where a message came from: vendor, account and sender in one interned name.
+#[derive(Clone)]
+pub(crate) struct Origin(Arc<str>);
+
+impl Origin {
+    pub(crate) fn vendor(&self) -> Vendor {
+        match self.part(0) {
+            "sobot_io" => Vendor::SobotIo,
+            "sobot_in" => Vendor::SobotIn,
+            _ => Vendor::Exotel,
+        }
+    }
+
+    pub(crate) fn account(&self) -> &str {
+        self.part(1)
+    }
+
+    pub(crate) fn sender(&self) -> &str {
+        self.part(2)
+    }
+
+    fn part(&self, position: usize) -> &str {
+        self.0.split('\u{1f}').nth(position).unwrap_or_default()
+    }
+}
+
 /// The ledger of all three vendors.
 pub(crate) struct Ledger {
     ids: Ids,
@@ -205,16 +231,8 @@ impl Ledger {
     }
 
     /// Vendor, account and sender of an origin.
-    pub(crate) fn origin_parts(&self, origin: u32) -> (Vendor, String, String) {
-        let name = self.origins.name(origin);
-        let mut parts = name.split('\u{1f}');
-        let vendor = match parts.next() {
-            Some("sobot_io") => Vendor::SobotIo,
-            Some("sobot_in") => Vendor::SobotIn,
-            _ => Vendor::Exotel,
-        };
-        let mut next = || parts.next().unwrap_or_default().to_owned();
-        (vendor, next(), next())
+    pub(crate) fn origin_of(&self, origin: u32) -> Origin {
+        Origin(self.origins.name(origin))
     }
 
     /// Records an acceptance, all messages of a request at once; returns the number of the first.
@@ -307,10 +325,16 @@ impl Ledger {
         kept.sort_by_key(|arrival| arrival.at_us);
         let mut parts = HashMap::new();
         let expand = |arrival: CompactArrival| {
-            let (vendor, account, from) =
-                parts.entry(arrival.origin).or_insert_with(|| self.origin_parts(arrival.origin)).clone();
-            let CompactArrival { at_us, messages, accepted, status, .. } = arrival;
-            Arrival { at_us, vendor, account, from, messages, accepted, status }
+            let origin = parts.entry(arrival.origin).or_insert_with(|| self.origin_of(arrival.origin));
+            Arrival {
+                at_us: arrival.at_us,
+                vendor: origin.vendor(),
+                account: origin.account().to_owned(),
+                from: origin.sender().to_owned(),
+                messages: arrival.messages,
+                accepted: arrival.accepted,
+                status: arrival.status,
+            }
         };
         kept.into_iter().map(expand).collect()
     }
@@ -327,12 +351,13 @@ impl Ledger {
     }
 
     pub(crate) fn message(&self, sequence: u32, record: &Record, custom_data: &str) -> AcceptedMessage {
-        let (vendor, account, from) = self.origin_parts(record.origin);
+        let origin = self.origin_of(record.origin);
+        let vendor = origin.vendor();
         AcceptedMessage {
             sequence,
             vendor,
-            account,
-            from,
+            account: origin.account().to_owned(),
+            from: origin.sender().to_owned(),
             to: record.to,
             vendor_id: self.ids.message(vendor, sequence, record.to),
             template: self.templates.name(record.template).to_string(),
@@ -356,8 +381,8 @@ impl Ledger {
         let mut keys = Vec::new();
         self.visit(|_, record, _| {
             let account = *accounts.entry(record.origin).or_insert_with(|| {
-                let (vendor, account, _) = self.origin_parts(record.origin);
-                self.origin(vendor, &account, "")
+                let origin = self.origin_of(record.origin);
+                self.origin(origin.vendor(), origin.account(), "")
             });
             let is_free = *free_form
                 .entry(record.template)
@@ -368,9 +393,14 @@ impl Ledger {
         let same = keys.chunk_by(|left, right| left == right).filter(|group| group.len() > 1);
         same.map(|group| {
             let (to, origin, template, _) = group[0];
-            let (vendor, account, _) = self.origin_parts(origin);
-            let template = self.templates.name(template).to_string();
-            Duplicate { vendor, account, to, template, count: u32::try_from(group.len()).unwrap_or(u32::MAX) }
+            let origin = self.origin_of(origin);
+            Duplicate {
+                vendor: origin.vendor(),
+                account: origin.account().to_owned(),
+                to,
+                template: self.templates.name(template).to_string(),
+                count: u32::try_from(group.len()).unwrap_or(u32::MAX),
+            }
         })
         .collect()
     }

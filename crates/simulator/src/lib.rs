@@ -10,6 +10,7 @@ mod callbacks;
 mod check;
 mod clock;
 mod customers;
+mod exceptions;
 mod exotel;
 mod exotel_content;
 mod faults;

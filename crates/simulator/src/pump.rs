@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Method, Request, header};
+use bytes::Bytes;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -14,6 +15,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::callbacks::Due;
+use crate::exceptions::Exception;
+use crate::ledger::{NewRecord, Origin, Record};
 use crate::payload::{self, News};
 use crate::plan::{Step, plan};
 use crate::vendor::Vendor;
@@ -55,20 +58,31 @@ pub(crate) async fn run(world: Arc<World>) {
     }
 }
 
-/// Queues the reports of messages that were just accepted; `early` ones have their first report posted by
-/// the answer.
-pub(crate) fn schedule(world: &World, first: u32, count: usize) -> Vec<u32> {
+/// Queues the reports of the messages of one request that was just accepted. Returns those whose first
+/// report is to come before the answer.
+pub(crate) fn schedule(
+    world: &World,
+    vendor: Vendor,
+    account: &str,
+    (first, at_us): (u32, u64),
+    messages: &[NewRecord<'_>],
+) -> Vec<u32> {
     let options = world.callbacks.options_for(first);
-    if !options.enabled {
+    let registered = world.callback_url(vendor, account).is_some();
+    if !options.enabled || !registered && messages.iter().all(|message| message.url == 0) {
         return Vec::new();
     }
+    let seed = world.options.seed;
     let mut early = Vec::new();
-    let mut entries = Vec::with_capacity(count);
-    for sequence in (first..).take(count) {
-        let Some((at_us, steps)) = planned(world, sequence) else { continue };
+    let mut entries = Vec::with_capacity(messages.len());
+    for (sequence, message) in (first..).zip(messages) {
+        if message.url == 0 && !registered {
+            continue;
+        }
+        let steps = plan(&options, seed, vendor, sequence, message.failure);
         let Some(step) = steps.first() else { continue };
         world.callbacks.plan(steps.len());
-        if crate::plan::is_early(&options, world.options.seed, sequence) {
+        if crate::plan::is_early(&options, seed, sequence) {
             early.push(sequence);
         } else {
             let at_us = at_us + step.after_us;
@@ -92,7 +106,7 @@ pub(crate) fn replay(world: &World, only: Option<Vendor>) -> u64 {
     let mut entries = Vec::new();
     let mut reports = 0;
     for sequence in 0..u32::try_from(world.ledger.accepted_total()).unwrap_or(u32::MAX) {
-        let vendor = world.ledger.read(sequence, |record, _| world.ledger.origin_parts(record.origin).0);
+        let vendor = world.ledger.read(sequence, |record, _| world.ledger.origin_of(record.origin).vendor());
         if only.is_some() && vendor != only {
             continue;
         }
@@ -111,8 +125,9 @@ pub(crate) fn replay(world: &World, only: Option<Vendor>) -> u64 {
 fn planned(world: &World, sequence: u32) -> Option<(u64, Vec<Step>)> {
     let (at_us, url, failure, origin) =
         world.ledger.read(sequence, |record, _| (record.at_us, record.url, record.failure, record.origin))?;
-    let (vendor, account, _) = world.ledger.origin_parts(origin);
-    if url == 0 && world.callback_url(vendor, &account).is_none() {
+    let origin = world.ledger.origin_of(origin);
+    let vendor = origin.vendor();
+    if url == 0 && world.callback_url(vendor, origin.account()).is_none() {
         return None;
     }
     let options = world.callbacks.options_for(sequence);
@@ -140,8 +155,7 @@ fn groups(world: &World, due: Vec<Due>) -> Vec<Vec<Due>> {
         else {
             continue;
         };
-        let (vendor, ..) = world.ledger.origin_parts(origin);
-        if vendor != Vendor::Exotel {
+        if world.ledger.origin_of(origin).vendor() != Vendor::Exotel {
             alone.push(vec![due]);
             continue;
         }
@@ -161,10 +175,13 @@ fn groups(world: &World, due: Vec<Due>) -> Vec<Vec<Due>> {
 async fn post(world: &World, group: &[Due]) {
     let Some(first) = group.first() else { return };
     let options = world.callbacks.options_for(first.sequence);
-    let (url, body) = callback(world, group);
+    let Some(Post { vendor, sender, url, body }) = callback(world, group) else {
+        return world.callbacks.abandon(group.len());
+    };
     world.callbacks.posted(group.len());
+    let pushed_us = world.clock.now_us();
     let time = Duration::from_millis(options.timeout_ms);
-    let status = tokio::time::timeout(time, post_json(world, &url, body)).await;
+    let status = tokio::time::timeout(time, post_json(world, &url, body.clone())).await;
     if matches!(status, Ok(Ok(200))) {
         world.callbacks.acknowledge(group.len());
         return;
@@ -174,48 +191,71 @@ async fn post(world: &World, group: &[Due]) {
     let again = |due: &&Due| due.attempt + 1 < options.attempts;
     let retries: Vec<Due> =
         group.iter().filter(again).map(|due| Due { at_us, attempt: due.attempt + 1, ..*due }).collect();
+    if retries.is_empty() && vendor == Vendor::SobotIo {
+        let http_code = status.ok().and_then(Result::ok).unwrap_or(0);
+        world.exceptions.keep(Exception { http_code, body, pushed_us, sender, url });
+    }
     world.callbacks.abandon(group.len() - retries.len());
     world.callbacks.push(retries);
 }
 
-fn callback(world: &World, group: &[Due]) -> (String, Vec<u8>) {
-    let mut target = (Vendor::Exotel, String::new());
-    let messages: Vec<_> = group
+/// A callback that is ready to be posted.
+struct Post {
+    vendor: Vendor,
+    sender: String,
+    url: String,
+    body: Bytes,
+}
+
+/// What one report says, before it has its vendor's form.
+struct Said {
+    record: Record,
+    custom_data: String,
+    origin: Origin,
+    step: Step,
+    sequence: u32,
+}
+
+fn said(world: &World, due: &Due) -> Option<Said> {
+    let copied = |record: &Record, custom: &str| (*record, custom.to_owned());
+    let (record, custom_data) = world.ledger.read(due.sequence, copied)?;
+    let origin = world.ledger.origin_of(record.origin);
+    let options = world.callbacks.options_for(due.sequence);
+    let seed = world.options.seed;
+    let steps = plan(&options, seed, origin.vendor(), due.sequence, record.failure);
+    let step = *steps.get(usize::from(due.step))?;
+    Some(Said { record, custom_data, origin, step, sequence: due.sequence })
+}
+
+fn callback(world: &World, group: &[Due]) -> Option<Post> {
+    let all: Vec<Said> = group.iter().filter_map(|due| said(world, due)).collect();
+    let first = all.first()?;
+    let vendor = first.origin.vendor();
+    let registered = world.callback_url(vendor, first.origin.account());
+    let own = world.ledger.urls.name(first.record.url).to_string();
+    // Exotel reports to the address of the request, the others to the one registered now.
+    let url = match vendor {
+        Vendor::Exotel if !own.is_empty() => own,
+        _ => registered.unwrap_or(own),
+    };
+    let news: Vec<News<'_>> = all
         .iter()
-        .filter_map(|due| {
-            let copied = |record: &crate::ledger::Record, custom: &str| (*record, custom.to_owned());
-            let (record, custom) = world.ledger.read(due.sequence, copied)?;
-            let (vendor, account, from) = world.ledger.origin_parts(record.origin);
-            let (at_us, steps) = planned(world, due.sequence)?;
-            let step = *steps.get(usize::from(due.step))?;
-            let registered = world.callback_url(vendor, &account);
-            let own = world.ledger.urls.name(record.url).to_string();
-            // Exotel reports to the address of the request, the others to the one registered now.
-            let url = match vendor {
-                Vendor::Exotel if !own.is_empty() => own,
-                _ => registered.unwrap_or(own),
-            };
-            target = (vendor, url);
-            Some((due.sequence, record.to, from, custom, step, world.clock.wall_ms(at_us + step.after_us)))
+        .map(|said| News {
+            sequence: said.sequence,
+            id: world.ids.message(vendor, said.sequence, said.record.to),
+            from: said.origin.sender(),
+            to: said.record.to,
+            report: said.step.report,
+            wall_ms: world.clock.wall_ms(said.record.at_us + said.step.after_us),
+            custom_data: &said.custom_data,
         })
         .collect();
-    let news: Vec<News<'_>> = messages
-        .iter()
-        .map(|(sequence, to, from, custom_data, step, wall_ms)| News {
-            sequence: *sequence,
-            id: world.ids.message(target.0, *sequence, *to),
-            from,
-            to: *to,
-            report: step.report,
-            wall_ms: *wall_ms,
-            custom_data,
-        })
-        .collect();
-    (target.1, serde_json::to_vec(&payload::body(target.0, &news)).unwrap_or_default())
+    let body = serde_json::to_vec(&payload::body(vendor, &news)).unwrap_or_default().into();
+    Some(Post { vendor, sender: first.origin.sender().to_owned(), url, body })
 }
 
 /// Posts a JSON body and returns the status of the answer.
-pub(crate) async fn post_json(world: &World, url: &str, body: Vec<u8>) -> Result<u16, String> {
+pub(crate) async fn post_json(world: &World, url: &str, body: Bytes) -> Result<u16, String> {
     if !url.starts_with("http://") {
         tracing::warn!(url, "only http callback addresses can be reached from the simulator");
         return Err(format!("{url:?} is not an http address"));

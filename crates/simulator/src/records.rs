@@ -180,28 +180,27 @@ fn rows(world: &World, account: &str, query: &Query) -> Vec<Row> {
             {
                 continue;
             }
-            let (vendor, owner, sender) = senders
-                .entry(record.origin)
-                .or_insert_with(|| world.ledger.origin_parts(record.origin))
-                .clone();
-            if vendor != Vendor::SobotIo || owner != account {
+            let origin =
+                senders.entry(record.origin).or_insert_with(|| world.ledger.origin_of(record.origin));
+            if origin.vendor() != Vendor::SobotIo || origin.account() != account {
                 continue;
             }
+            let sender = origin.sender();
             let label = templates
                 .entry(record.template)
                 .or_insert_with(|| world.ledger.templates.name(record.template))
                 .clone();
             let (name, language) = label.rsplit_once('/').unwrap_or(("", ""));
-            if !matches(query, &sender, name, language) {
+            if !matches(query, sender, name, language) {
                 continue;
             }
             let (status, code, updated_us) = status(world, number, record.at_us, record.failure);
             rows.push(Row {
                 at_us: record.at_us,
                 updated_us,
-                id: Some(world.ids.message(vendor, number, record.to)),
+                id: Some(world.ids.message(Vendor::SobotIo, number, record.to)),
                 to: record.to,
-                sender,
+                sender: sender.to_owned(),
                 template: name.to_owned(),
                 status,
                 code,

@@ -39,12 +39,11 @@ impl Samples {
         Samples { kept: Mutex::default(), capacity }
     }
 
-    pub(crate) fn keep(&self, vendor: Vendor, path: &str, headers: &HeaderMap, body: &Bytes) {
+    pub(crate) fn keep(&self, vendor: Vendor, path: String, headers: HeaderMap, body: Bytes) {
         if self.capacity == 0 {
             return;
         }
-        let seen =
-            SeenRequest { vendor, path: path.to_owned(), headers: headers.clone(), body: body.clone() };
+        let seen = SeenRequest { vendor, path, headers, body };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= self.capacity {
             kept.pop_front();

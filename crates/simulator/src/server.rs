@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::answer::Break;
 use crate::world::World;
-use crate::{admin, exotel, records, sobot_in, sobot_io, sobot_io_other};
+use crate::{admin, exceptions, exotel, records, sobot_in, sobot_io, sobot_io_other};
 
 /// When a request's head was read, in microseconds since the start.
 #[derive(Clone, Copy)]
@@ -53,6 +53,8 @@ pub(crate) fn router(world: Arc<World>) -> Router {
         .route("/v2/accounts/{sid}/messages", post(exotel::send))
         .route("/api/get_token", get(sobot_io::get_token))
         .nest("/chat-whatsapp/api/whatsapp", sobot_io)
+        .route("/chat-set/api/webhook/response_list", post(exceptions::response_list))
+        .route("/chat-set/api/webhook/again_push_response", post(exceptions::again_push))
         .route("/message/", post(sobot_in::send))
         .route("/api/customer", get(sobot_in::list_customers).post(sobot_in::add_customer))
         .route("/api/customer/{mobile}", put(sobot_in::update_customer))

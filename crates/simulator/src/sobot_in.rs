@@ -44,8 +44,8 @@ pub(crate) async fn send(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    world.samples.keep(Vendor::SobotIn, "/message/", &headers, &body);
     let answer = decide(&world, at.0, &headers, &body);
+    world.samples.keep(Vendor::SobotIn, "/message/".to_owned(), headers, body);
     answer.deliver(&world).await
 }
 
@@ -119,7 +119,7 @@ fn refusal_text(wrong: &Invalid) -> String {
 
 fn accept(world: &World, at_us: u64, account: &str, message: &Message, failure: u32) -> Answer {
     let url = world.callback_url(Vendor::SobotIn, account).unwrap_or_default();
-    let record = NewRecord {
+    let records = [NewRecord {
         to: message.to,
         digest: message.digest,
         origin: world.ledger.origin(Vendor::SobotIn, account, ""),
@@ -127,9 +127,9 @@ fn accept(world: &World, at_us: u64, account: &str, message: &Message, failure: 
         url: world.ledger.urls.number(&url),
         failure,
         custom_data: "",
-    };
-    let sequence = world.ledger.accept(Vendor::SobotIn, at_us, &[record]);
-    let early = pump::schedule(world, sequence, 1);
+    }];
+    let sequence = world.ledger.accept(Vendor::SobotIn, at_us, &records);
+    let early = pump::schedule(world, Vendor::SobotIn, account, (sequence, at_us), &records);
     let id = world.ids.message(Vendor::SobotIn, sequence, message.to);
     let body = json!({
         "data": {"id": id, "status": "submitted"},

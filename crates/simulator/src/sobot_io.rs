@@ -118,8 +118,8 @@ pub(crate) async fn send(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    world.samples.keep(Vendor::SobotIo, SEND_PATH, &headers, &body);
     let answer = decide(&world, at.0, &headers, &body);
+    world.samples.keep(Vendor::SobotIo, SEND_PATH.to_owned(), headers, body);
     answer.deliver(&world).await
 }
 
@@ -210,7 +210,7 @@ fn checked(world: &World, request: &Value) -> Result<Message, (u32, String)> {
 
 fn accept(world: &World, at_us: u64, account: &str, from: &str, message: &Message, failure: u32) -> Answer {
     let url = world.callback_url(Vendor::SobotIo, account).unwrap_or_default();
-    let record = NewRecord {
+    let records = [NewRecord {
         to: message.to,
         digest: message.digest,
         origin: world.ledger.origin(Vendor::SobotIo, account, from),
@@ -218,9 +218,9 @@ fn accept(world: &World, at_us: u64, account: &str, from: &str, message: &Messag
         url: world.ledger.urls.number(&url),
         failure,
         custom_data: "",
-    };
-    let sequence = world.ledger.accept(Vendor::SobotIo, at_us, &[record]);
-    let early = pump::schedule(world, sequence, 1);
+    }];
+    let sequence = world.ledger.accept(Vendor::SobotIo, at_us, &records);
+    let early = pump::schedule(world, Vendor::SobotIo, account, (sequence, at_us), &records);
     let id = world.ids.message(Vendor::SobotIo, sequence, message.to);
     let to = message.to.to_string();
     let item = if message.is_flow {

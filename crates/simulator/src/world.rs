@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::callbacks::Callbacks;
 use crate::clock::Clock;
 use crate::customers::Customers;
+use crate::exceptions::Exceptions;
 use crate::faults::{FaultRule, FaultSet};
 use crate::ids::Ids;
 use crate::ledger::Ledger;
@@ -31,6 +32,7 @@ pub(crate) struct World {
     pub(crate) tokens: Tokens,
     pub(crate) templates: Templates,
     pub(crate) customers: Customers,
+    pub(crate) exceptions: Exceptions,
     pub(crate) refusals: Mutex<VecDeque<Refusal>>,
     pub(crate) client: HttpClient,
     faults: RwLock<Arc<FaultSet>>,
@@ -53,6 +55,7 @@ impl World {
             tokens: Tokens::default(),
             templates: Templates::new(options.extra_templates),
             customers: Customers::default(),
+            exceptions: Exceptions::default(),
             refusals: Mutex::default(),
             client: crate::pump::client(),
             faults: RwLock::new(Arc::new(FaultSet::new(options.seed, options.faults.clone()))),

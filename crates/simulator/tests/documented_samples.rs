@@ -259,3 +259,29 @@ async fn inbound_messages_and_events() {
         }
     }
 }
+
+#[tokio::test]
+async fn sobot_io_callback_exceptions() {
+    let simulator = start().await;
+    let receiver = Receiver::start().await;
+    simulator.set_callback_urls([("sobot_io", &receiver.url)]);
+    receiver.status.store(302, std::sync::atomic::Ordering::SeqCst);
+    let token = token(&simulator).await;
+    sobot_io(&simulator, &token, "forword", sobot_io_text("919999000002")).await;
+    assert!(simulator.wait_until_idle(Duration::from_secs(20)).await);
+    let mut asked = sample("sobot_io/other_requests/exceptions");
+    asked["sender"] = json!("110243462020762");
+    let post = async |path: &str| {
+        let url = format!("{}/chat-set/api/webhook/{path}", simulator.sobot_io_url());
+        call("POST", url, &[("token", &token)], asked.clone()).await.1
+    };
+    let listed = post("response_list").await;
+    assert_eq!(listed["total_count"], 3, "sent, delivered and read");
+    assert_shape("sobot_io/answers/exceptions", &listed);
+    receiver.status.store(200, std::sync::atomic::Ordering::SeqCst);
+    let pushed = post("again_push_response").await;
+    assert_eq!((&pushed["success_count"], &pushed["error_count"]), (&json!(3), &json!(0)));
+    assert_shape("sobot_io/answers/exceptions_pushed", &pushed);
+    assert_eq!(post("response_list").await["total_count"], 0);
+    assert_eq!(receiver.bodies().len(), 6);
+}
