@@ -1,0 +1,184 @@
+//! `/campaigns`.
+
+use axum::{Json, extract::State, http::StatusCode};
+use serde::Deserialize;
+use store::campaigns;
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{launches, previews};
+use crate::{
+    auth::{Caller, Role},
+    convert, definition,
+    extract::{self, Body, Id, IdempotencyKey, Params},
+    idempotency::Keyed,
+    problem::{Answer, Problem},
+    state::{AppState, commit},
+};
+
+/// The calls.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(create, list))
+        .routes(routes!(get, change, delete))
+        .routes(routes!(previews::preview))
+        .routes(routes!(launches::launch))
+}
+
+/// Creates a campaign, and launches it when asked to.
+#[utoipa::path(
+    post, path = "/campaigns", tag = "campaigns",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repetition safe.")),
+    request_body = ::api::NewCampaign,
+    responses((status = 201, body = ::api::Campaign))
+)]
+async fn create(
+    State(state): State<AppState>,
+    caller: Caller,
+    IdempotencyKey(key): IdempotencyKey,
+    Body(new): Body<::api::NewCampaign>,
+) -> Answer<(StatusCode, Json<::api::Campaign>)> {
+    caller.needs(Role::Marketer)?;
+    let fingerprint = serde_json::to_vec(&new).unwrap_or_default();
+    let keyed = Keyed::new(key, "campaigns", &[&fingerprint]);
+    let mut tx = state.begin().await?;
+    let earlier = match &keyed {
+        Some(keyed) => keyed.claim(&mut tx, state.clock.now()).await?,
+        None => None,
+    };
+    let (id, is_launched) = match earlier {
+        Some(id) => (id, false),
+        None => {
+            let launch = new.launch;
+            let id = write(&state, &mut tx, new).await?;
+            if let Some(keyed) = &keyed {
+                keyed.complete(&mut tx, id).await?;
+            }
+            if launch {
+                launches::launch_in(&state, &mut tx, id).await?;
+            }
+            (id, launch)
+        }
+    };
+    let campaign = campaigns::get(&mut tx, id).await?.ok_or_else(|| Problem::no("campaign", id))?;
+    commit(tx).await?;
+    if is_launched {
+        (state.live.wake)(&campaign.definition.account);
+    }
+    Ok((StatusCode::CREATED, Json(convert::campaign(campaign))))
+}
+
+async fn write(state: &AppState, conn: &mut store::PgConnection, new: ::api::NewCampaign) -> Answer<i64> {
+    let mut wanted = definition::from_request(new);
+    definition::check(state, conn, &mut wanted).await?;
+    hold_audience(conn, wanted.audience_id).await?;
+    Ok(campaigns::create(conn, &wanted, state.clock.now()).await?)
+}
+
+/// Keeps the audience from being deleted before the campaign that names it is there.
+async fn hold_audience(conn: &mut store::PgConnection, audience_id: i64) -> Answer<()> {
+    match campaigns::hold_audience(conn, audience_id).await? {
+        None => Ok(()),
+        Some(why) => Err(definition::unusable(audience_id, why)),
+    }
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ListParams {
+    /// `draft` or `launched`.
+    #[param(value_type = Option<::api::CampaignState>)]
+    state: Option<::api::CampaignState>,
+    /// A part of the name.
+    q: Option<String>,
+    /// How many items, at most 500.
+    limit: Option<i64>,
+    /// `next` of the page before.
+    after: Option<String>,
+}
+
+/// Lists campaigns, the newest first.
+#[utoipa::path(
+    get, path = "/campaigns", tag = "campaigns", params(ListParams),
+    responses((status = 200, body = ::api::List<::api::Campaign>))
+)]
+async fn list(
+    State(state): State<AppState>,
+    caller: Caller,
+    Params(params): Params<ListParams>,
+) -> Answer<Json<::api::List<::api::Campaign>>> {
+    caller.needs(Role::Viewer)?;
+    let limit = extract::limit(params.limit)?;
+    let before = extract::after(params.after.as_deref())?;
+    let wanted = params.state.map(convert::campaign_state_of);
+    let mut conn = state.connection().await?;
+    let rows = campaigns::list(&mut conn, wanted, params.q.as_deref(), before, limit + 1).await?;
+    Ok(Json(extract::page(rows, limit, |row| row.id.to_string(), convert::campaign)))
+}
+
+/// Shows a campaign.
+#[utoipa::path(
+    get, path = "/campaigns/{id}", tag = "campaigns", params(("id" = i64, Path)),
+    responses((status = 200, body = ::api::Campaign))
+)]
+async fn get(State(state): State<AppState>, caller: Caller, Id(id): Id) -> Answer<Json<::api::Campaign>> {
+    caller.needs(Role::Viewer)?;
+    let mut conn = state.connection().await?;
+    let campaign = campaigns::get(&mut conn, id).await?.ok_or_else(|| Problem::no("campaign", id))?;
+    Ok(Json(convert::campaign(campaign)))
+}
+
+/// Changes a draft.
+#[utoipa::path(
+    patch, path = "/campaigns/{id}", tag = "campaigns", params(("id" = i64, Path)),
+    request_body = ::api::CampaignChange,
+    responses((status = 200, body = ::api::Campaign))
+)]
+async fn change(
+    State(state): State<AppState>,
+    caller: Caller,
+    Id(id): Id,
+    Body(change): Body<::api::CampaignChange>,
+) -> Answer<Json<::api::Campaign>> {
+    caller.needs(Role::Marketer)?;
+    let mut tx = state.begin().await?;
+    campaigns::lock(&mut tx, id).await?;
+    let campaign = campaigns::get(&mut tx, id).await?.ok_or_else(|| Problem::no("campaign", id))?;
+    if campaign.state != model::campaign::CampaignState::Draft {
+        return Err(not_a_draft(&campaign));
+    }
+    let mut wanted = definition::changed(campaign.definition, change);
+    definition::check(&state, &mut tx, &mut wanted).await?;
+    hold_audience(&mut tx, wanted.audience_id).await?;
+    campaigns::update_draft(&mut tx, id, &wanted).await?;
+    let changed = campaigns::get(&mut tx, id).await?.ok_or_else(|| Problem::no("campaign", id))?;
+    commit(tx).await?;
+    Ok(Json(convert::campaign(changed)))
+}
+
+/// Deletes a draft.
+#[utoipa::path(
+    delete, path = "/campaigns/{id}", tag = "campaigns", params(("id" = i64, Path)),
+    responses((status = 204))
+)]
+async fn delete(State(state): State<AppState>, caller: Caller, Id(id): Id) -> Answer<StatusCode> {
+    caller.needs(Role::Marketer)?;
+    let mut tx = state.begin().await?;
+    campaigns::lock(&mut tx, id).await?;
+    let campaign = campaigns::get(&mut tx, id).await?.ok_or_else(|| Problem::no("campaign", id))?;
+    if !campaigns::delete_draft(&mut tx, id).await? {
+        return Err(not_a_draft(&campaign));
+    }
+    commit(tx).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn not_a_draft(campaign: &campaigns::Campaign) -> Problem {
+    let detail = format!("campaign {} has been launched: only drafts may be changed or deleted", campaign.id);
+    let problem = Problem::conflict(detail);
+    match campaign.task_id {
+        Some(task_id) => problem.with_task(task_id),
+        None => problem,
+    }
+}

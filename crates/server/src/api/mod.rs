@@ -1,0 +1,46 @@
+//! `/api/v1`: one file per noun.
+
+mod accounts;
+mod audiences;
+mod campaigns;
+mod codes;
+mod events;
+mod exports;
+mod halts;
+mod inbound;
+mod launches;
+mod messages;
+mod previews;
+mod suppressions;
+mod tasks;
+
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::state::AppState;
+
+/// All calls.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .merge(audiences::routes())
+        .merge(campaigns::routes())
+        .merge(tasks::routes())
+        .merge(messages::routes())
+        .merge(halts::routes())
+        .merge(suppressions::routes())
+        .merge(inbound::routes())
+        .merge(codes::routes())
+        .merge(accounts::routes())
+}
+
+/// Which page of a list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct PageParams {
+    /// How many items, at most 500.
+    limit: Option<i64>,
+    /// `next` of the page before.
+    after: Option<String>,
+}

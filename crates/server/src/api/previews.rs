@@ -1,0 +1,115 @@
+//! What the first recipients would get, and how long all of it takes.
+
+use axum::{Json, extract::State};
+use model::message::render_canonical;
+use store::{campaigns, recipients};
+
+use crate::{
+    auth::{Caller, Role},
+    definition::{self, Checked},
+    extract::{Body, Id},
+    problem::{Answer, Problem},
+    state::AppState,
+};
+
+/// Rows that one preview shows.
+const LIMIT_ROWS: i32 = 50;
+
+/// Shows what the first recipients would get.
+#[utoipa::path(
+    post, path = "/campaigns/{id}/preview", tag = "campaigns", params(("id" = i64, Path)),
+    request_body = ::api::PreviewRequest,
+    responses((status = 200, body = ::api::Preview))
+)]
+pub async fn preview(
+    State(state): State<AppState>,
+    caller: Caller,
+    Id(id): Id,
+    Body(request): Body<::api::PreviewRequest>,
+) -> Answer<Json<::api::Preview>> {
+    caller.needs(Role::Viewer)?;
+    if !(1..=LIMIT_ROWS).contains(&request.rows) {
+        return Err(Problem::field("rows", format!("must be 1 to {LIMIT_ROWS}")));
+    }
+    let mut conn = state.connection().await?;
+    let campaign = campaigns::get(&mut conn, id).await?.ok_or_else(|| Problem::no("campaign", id))?;
+    let mut definition = campaign.definition;
+    // A launched campaign's times may lie in the past by now; what it says can still be shown.
+    if campaign.task_id.is_some() {
+        (definition.schedule, definition.expires_at) = (None, None);
+    }
+    let checked = definition::check(&state, &mut conn, &mut definition).await?;
+    let rows = recipients::page_after(&mut conn, definition.audience_id, 0, i64::from(request.rows)).await?;
+    let items = rows.iter().map(|row| item(&checked, row)).collect::<Answer<Vec<_>>>()?;
+    let estimate = estimate(&checked, &definition);
+    let warnings = warnings(&state, &checked, &definition, &estimate);
+    Ok(Json(::api::Preview { items, warnings, estimate }))
+}
+
+fn item(checked: &Checked<'_>, recipient: &recipients::Recipient) -> Answer<::api::PreviewItem> {
+    let row: Vec<&str> = recipient.vars.iter().map(String::as_str).collect();
+    let shown = render_canonical(&checked.message, &checked.columns, recipient.phone, &row)
+        .map_err(Problem::fields)?;
+    let mut warnings = shown.all_warnings();
+    // What only the vendor's own form refuses.
+    if shown.errors.is_empty()
+        && let Err(error) = checked.compiled.render(recipient.phone, &row)
+    {
+        warnings.push(format!("would not be sent: {error}"));
+    }
+    Ok(::api::PreviewItem {
+        no: recipient.no,
+        to: recipient.phone.to_string(),
+        message: Some(shown.message),
+        warnings,
+    })
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "an estimate; `as` saturates"
+)]
+fn estimate(checked: &Checked<'_>, definition: &campaigns::Definition) -> ::api::Estimate {
+    let account = checked.account;
+    let of_sender = account.sender(&definition.sender).and_then(|sender| sender.messages_per_second);
+    let of_account = account.requests_per_second.map(|requests| requests * account.batch_size as f64);
+    let rates = [of_sender, of_account, definition.messages_per_second];
+    let slowest = rates.into_iter().flatten().reduce(f64::min);
+    let recipients = checked.audience.totals.accepted;
+    ::api::Estimate {
+        recipients,
+        messages_per_second: slowest,
+        seconds: slowest.map(|rate| (recipients as f64 / rate).ceil() as i64),
+    }
+}
+
+fn warnings(
+    state: &AppState,
+    checked: &Checked<'_>,
+    definition: &campaigns::Definition,
+    estimate: &::api::Estimate,
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if !checked.compiled.facts.is_template {
+        warnings.push(
+            "this is no template: WhatsApp delivers it only to people who wrote to this number in the last 24 hours"
+                .to_owned(),
+        );
+    }
+    let now = state.clock.now();
+    let starts_at = definition.schedule.as_ref().and_then(|schedule| schedule.starts_at().ok());
+    let starts_at = starts_at.map_or(now, |at| at.max(now));
+    if let (Some(expires_at), Some(seconds)) = (definition.expires_at, estimate.seconds)
+        && (expires_at - starts_at).num_seconds() < seconds
+    {
+        warnings.push("at this rate it expires before everybody has been sent to".to_owned());
+    }
+    let daily = checked.account.sender(&definition.sender).and_then(|sender| sender.daily_recipients);
+    if let Some(daily) = daily
+        && i64::from(daily) < estimate.recipients
+    {
+        warnings.push(format!("the sender's limit of {daily} recipients a day makes this take several days"));
+    }
+    warnings
+}

@@ -1,0 +1,152 @@
+//! Bodies, queries and ids, with problems that name the field.
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::BytesRejection},
+    http::{StatusCode, request::Parts},
+    response::IntoResponse as _,
+};
+use serde::de::DeserializeOwned;
+
+use crate::problem::{Answer, Problem};
+
+/// The most that a JSON body may have.
+pub const LIMIT_JSON_BYTES: usize = 2 * 1024 * 1024;
+/// Items of a page, where the query does not say.
+const DEFAULT_PAGE: i64 = 50;
+/// Items of a page at the most.
+const LIMIT_PAGE: i64 = 500;
+
+/// A JSON body; an empty one stands for `{}`.
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let bytes =
+            Bytes::from_request(request, state).await.map_err(|rejection| body_problem(&rejection))?;
+        read(&bytes).map(Self)
+    }
+}
+
+fn body_problem(rejection: &BytesRejection) -> Problem {
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body has more than {LIMIT_JSON_BYTES} bytes"),
+        ),
+        status => Problem::new(status, "the body could not be read"),
+    }
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
+    let bytes = if bytes.trim_ascii().is_empty() { b"{}" } else { bytes };
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        json_problem(&path, &error.into_inner())
+    })?;
+    deserializer.end().map_err(|error| json_problem(".", &error))?;
+    Ok(value)
+}
+
+fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
+    let text = error.to_string();
+    if !error.is_data() {
+        return Problem::new(StatusCode::BAD_REQUEST, format!("the body is no JSON: {text}"));
+    }
+    // serde names a missing or unknown field in its text alone; it is only shown better here.
+    let named = ["missing field `", "unknown field `"]
+        .iter()
+        .find_map(|prefix| text.strip_prefix(prefix)?.split('`').next());
+    let field = match (path, named) {
+        (".", Some(named)) => named.to_owned(),
+        (path, Some(named)) if !path.ends_with(named) => format!("{path}.{named}"),
+        (path, _) => path.to_owned(),
+    };
+    Problem::field(&field, text)
+}
+
+/// The query.
+pub struct Params<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        match Query::<T>::try_from_uri(&parts.uri) {
+            Ok(Query(params)) => Ok(Self(params)),
+            Err(rejection) => Err(Problem::new(StatusCode::BAD_REQUEST, rejection.body_text())),
+        }
+    }
+}
+
+/// The id in the path.
+pub struct Id(pub i64);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|rejection| {
+            Problem::new(rejection.into_response().status(), "the path cannot be read")
+        })?;
+        text.parse().map(Self).map_err(|_| {
+            Problem::new(StatusCode::NOT_FOUND, format!("`{text}` is no id: ids are whole numbers"))
+        })
+    }
+}
+
+/// How many items a page has.
+pub fn limit(given: Option<i64>) -> Answer<i64> {
+    match given {
+        None => Ok(DEFAULT_PAGE),
+        Some(limit) if (1..=LIMIT_PAGE).contains(&limit) => Ok(limit),
+        Some(_) => Err(Problem::query("limit", format!("must be 1 to {LIMIT_PAGE}"))),
+    }
+}
+
+/// Where a page begins: the cursor of the page before. Opaque to callers.
+pub fn after<T: std::str::FromStr>(given: Option<&str>) -> Answer<Option<T>> {
+    given
+        .map(|text| {
+            text.parse().map_err(|_| Problem::query("after", "is not the `next` of a page: begin without it"))
+        })
+        .transpose()
+}
+
+/// A page of what was read with `limit` + 1: whether there is more shows in the item too many.
+pub fn page<T, U>(
+    mut rows: Vec<T>,
+    limit: i64,
+    key: impl Fn(&T) -> String,
+    show: impl FnMut(T) -> U,
+) -> ::api::List<U> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let has_more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| has_more).map(key);
+    ::api::List { items: rows.into_iter().map(show).collect(), next }
+}
+
+/// The Idempotency-Key header.
+pub struct IdempotencyKey(pub Option<String>);
+
+/// Characters of an Idempotency-Key.
+const LIMIT_KEY: usize = 255;
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
+        match value.to_str() {
+            Ok(key) if (1..=LIMIT_KEY).contains(&key.len()) => Ok(Self(Some(key.to_owned()))),
+            _ => Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                format!("the header Idempotency-Key must have 1 to {LIMIT_KEY} printable ASCII characters"),
+            )),
+        }
+    }
+}

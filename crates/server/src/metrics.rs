@@ -1,0 +1,153 @@
+//! Numbers for Prometheus, in its text format: counters of this process, and what the database tells cheaply.
+
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use ::api::TaskState;
+
+use crate::{convert, state::AppState};
+
+/// What came of callbacks, per account.
+#[derive(Debug, Default)]
+pub struct WebhookCounters {
+    /// Stored durably.
+    pub stored: AtomicU64,
+    /// Refused: they cannot be read.
+    pub malformed: AtomicU64,
+    /// Refused: over the limit.
+    pub too_large: AtomicU64,
+    /// Not stored: the vendor repeats them.
+    pub not_stored: AtomicU64,
+}
+
+/// Counters of this process.
+#[derive(Debug)]
+pub struct Counters {
+    webhooks: HashMap<String, WebhookCounters>,
+    /// Callbacks to no account, or with a wrong token.
+    pub foreign_webhooks: AtomicU64,
+}
+
+impl Counters {
+    /// All at nought.
+    pub fn new(accounts: impl Iterator<Item = String>) -> Self {
+        Self {
+            webhooks: accounts.map(|name| (name, WebhookCounters::default())).collect(),
+            foreign_webhooks: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts one more of what `which` picks.
+    pub fn webhook(&self, account: &str, which: impl FnOnce(&WebhookCounters) -> &AtomicU64) {
+        if let Some(counters) = self.webhooks.get(account) {
+            which(counters).fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A text within a label's quotation marks.
+#[must_use]
+pub fn escape_label(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// Everything, in Prometheus' text format.
+pub async fn render(state: &AppState) -> String {
+    let mut text = String::with_capacity(4096);
+    head(&mut text, "campaignd_info", "gauge", "The program's version.");
+    line(&mut text, "campaignd_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+    accounts(state, &mut text);
+    webhooks(state, &mut text);
+    database(state, &mut text).await;
+    (state.live.metrics)(&mut text);
+    text
+}
+
+fn accounts(state: &AppState, text: &mut String) {
+    let live: Vec<_> =
+        state.accounts.iter().map(|account| (&account.name, (state.live.account)(&account.name))).collect();
+    let mut gauge = |name: &str, help: &str, value: &dyn Fn(&crate::AccountLive) -> f64| {
+        head(text, name, "gauge", help);
+        for (account, live) in &live {
+            line(text, name, &[("account", account)], value(live));
+        }
+    };
+    gauge("campaignd_account_owned", "Whether this node owns the account.", &|live| {
+        f64::from(u8::from(live.owned))
+    });
+    gauge("campaignd_account_messages_per_second", "Messages that leave now, each second.", &|live| {
+        live.rate_per_second
+    });
+    gauge("campaignd_account_requests_in_flight", "Requests to the vendor that are open now.", &|live| {
+        count(live.in_flight)
+    });
+    gauge("campaignd_account_breaker_open", "Whether calls to the vendor are held back.", &|live| {
+        f64::from(u8::from(live.breaker == ::api::Breaker::Open))
+    });
+}
+
+fn webhooks(state: &AppState, text: &mut String) {
+    let name = "campaignd_webhooks_total";
+    head(text, name, "counter", "Callbacks that came to this process, by what became of them.");
+    for account in &state.accounts {
+        let Some(counters) = state.counters.webhooks.get(&account.name) else { continue };
+        for (result, counter) in [
+            ("stored", &counters.stored),
+            ("malformed", &counters.malformed),
+            ("too_large", &counters.too_large),
+            ("not_stored", &counters.not_stored),
+        ] {
+            line(text, name, &[("account", &account.name), ("result", result)], load(counter));
+        }
+    }
+    let name = "campaignd_webhooks_foreign_total";
+    head(text, name, "counter", "Callbacks to no account of ours, or with a wrong token.");
+    line(text, name, &[], load(&state.counters.foreign_webhooks));
+}
+
+async fn database(state: &AppState, text: &mut String) {
+    let counted = async {
+        let mut conn = state.connection().await?;
+        Ok::<_, crate::problem::Problem>(store::tasks::count_by_state(&mut conn).await?)
+    }
+    .await;
+    head(text, "campaignd_database_up", "gauge", "Whether the database answered just now.");
+    line(text, "campaignd_database_up", &[], f64::from(u8::from(counted.is_ok())));
+    let Ok(counted) = counted else { return };
+    head(text, "campaignd_tasks", "gauge", "Tasks, by their state.");
+    for shown in [
+        TaskState::Scheduled,
+        TaskState::Running,
+        TaskState::Paused,
+        TaskState::Halted,
+        TaskState::Completed,
+        TaskState::Cancelled,
+    ] {
+        let of_state = counted.iter().filter(|(state, _)| convert::task_state(*state) == shown);
+        line(text, "campaignd_tasks", &[("state", shown.as_str())], count(of_state.map(|(_, n)| n).sum()));
+    }
+}
+
+fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+}
+
+fn line(text: &mut String, name: &str, labels: &[(&str, &str)], value: f64) {
+    let labels: Vec<String> =
+        labels.iter().map(|(key, value)| format!("{key}=\"{}\"", escape_label(value))).collect();
+    let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+    let _ = writeln!(text, "{name}{labels} {value}");
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus knows floats only")]
+fn count(n: i64) -> f64 {
+    n as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus knows floats only")]
+fn load(counter: &AtomicU64) -> f64 {
+    counter.load(Ordering::Relaxed) as f64
+}
