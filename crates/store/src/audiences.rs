@@ -384,3 +384,87 @@ pub async fn purge_deleted(connection: &mut PgConnection, limit: i64) -> Result<
         .map_err(Error::database(attempted))?;
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Database;
+
+    async fn audience(connection: &mut PgConnection) -> i64 {
+        let audience = NewAudience { name: "customers", bytes_total: Some(3), importer: Uuid::from_u128(1) };
+        let now = DateTime::UNIX_EPOCH;
+        let id = insert_importing(connection, &audience, now).await.unwrap();
+        assert!(finish_ready(connection, id, "phone", &[], &Totals::default(), now).await.unwrap());
+        id
+    }
+
+    async fn campaign(connection: &mut PgConnection, audience_id: i64, state: i16, task: Option<i16>) -> i64 {
+        let campaign_id: i64 = sqlx::query_scalar(
+            "INSERT INTO campaigns (name, state, account, sender, audience_id, message, category, priority,
+                                    max_attempts, on_unknown, created_at)
+             VALUES ('c', $2, 'a', 's', $1, '{}', 1, 1, 5, 1, now()) RETURNING id",
+        )
+        .bind(audience_id)
+        .bind(state)
+        .fetch_one(&mut *connection)
+        .await
+        .unwrap();
+        if let Some(state) = task {
+            sqlx::query(
+                "INSERT INTO tasks (campaign_id, account, sender, audience_id, state, total, created_at)
+                 VALUES ($1, 'a', 's', $2, $3, 1, now())",
+            )
+            .bind(campaign_id)
+            .bind(audience_id)
+            .bind(state)
+            .execute(&mut *connection)
+            .await
+            .unwrap();
+        }
+        campaign_id
+    }
+
+    #[tokio::test]
+    async fn what_a_draft_or_an_unfinished_campaign_uses_stays() {
+        let test = crate::testing::database().await;
+        let database = Database::open(&test.connect_options());
+        let mut connection = database.general.acquire().await.unwrap();
+        for (state, task) in [(1, None), (2, Some(1)), (2, Some(2))] {
+            let id = audience(&mut connection).await;
+            let campaign_id = campaign(&mut connection, id, state, task).await;
+            assert_eq!(delete(&mut connection, id).await.unwrap(), Deletion::InUse { campaign_id });
+            assert!(get(&mut connection, id).await.unwrap().is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_finished_campaigns_used_is_hidden_and_kept_for_their_reports() {
+        let test = crate::testing::database().await;
+        let database = Database::open(&test.connect_options());
+        let mut connection = database.general.acquire().await.unwrap();
+        for state in [3, 4, 5] {
+            let id = audience(&mut connection).await;
+            campaign(&mut connection, id, 2, Some(state)).await;
+            assert_eq!(delete(&mut connection, id).await.unwrap(), Deletion::Deleted);
+            assert_eq!(get(&mut connection, id).await.unwrap(), None);
+        }
+        assert!(!purge_deleted(&mut connection, 10).await.unwrap(), "nothing may be removed");
+        let unused = audience(&mut connection).await;
+        assert_eq!(delete(&mut connection, unused).await.unwrap(), Deletion::Deleted);
+        assert!(purge_deleted(&mut connection, 10).await.unwrap());
+        assert!(!purge_deleted(&mut connection, 10).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_ready_audience_neither_fails_nor_progresses() {
+        let test = crate::testing::database().await;
+        let database = Database::open(&test.connect_options());
+        let mut connection = database.general.acquire().await.unwrap();
+        let id = audience(&mut connection).await;
+        let before = get(&mut connection, id).await.unwrap();
+        let (totals, now) = (Totals { read: 9, ..Totals::default() }, DateTime::UNIX_EPOCH);
+        assert!(!update_progress(&mut connection, id, &totals, now).await.unwrap());
+        assert!(!fail(&mut connection, id, "late", &totals, now).await.unwrap());
+        assert_eq!(get(&mut connection, id).await.unwrap(), before);
+    }
+}

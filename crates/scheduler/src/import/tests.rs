@@ -451,3 +451,41 @@ proptest! {
         prop_assert!(lines.is_sorted_by(|a, b| a < b), "records begin on lines of their own: {:?}", lines);
     }
 }
+
+/// Prints how fast a large file goes in: `cargo test --release -p scheduler a_million -- --ignored --nocapture`. The file is
+/// made once and stays, so that `\copy` of the same rows can be timed beside it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement, for a release build"]
+async fn a_million_rows_timed() {
+    let count: u64 = std::env::var("IMPORT_ROWS").map_or(1_000_000, |text| text.parse().unwrap());
+    let path = std::env::temp_dir().join(format!("campaignd-import-{count}.csv"));
+    if !path.exists() {
+        let mut file = io::BufWriter::new(std::fs::File::create(&path).unwrap());
+        io::Write::write_all(&mut file, b"phone,name,city,order,due\n").unwrap();
+        for row in 0..count {
+            // Neither sorted nor dense, as real lists are; no phone comes twice.
+            let phone = 6_000_000_000 + (row * 2_654_435_761) % 3_999_999_979;
+            let line = format!("+91{phone},Customer {row},City {},ORD-{row:08},2026-12-01\n", row % 500);
+            io::Write::write_all(&mut file, line.as_bytes()).unwrap();
+        }
+    }
+    let bench = bench().await;
+    let file = tokio::fs::File::open(&path).await.unwrap();
+    let pieces = stream::unfold(file, |mut file| async {
+        let mut piece = Vec::with_capacity(64 * 1024);
+        let read = tokio::io::AsyncReadExt::read_buf(&mut file, &mut piece).await;
+        match read {
+            Ok(0) => None,
+            Ok(_) => Some((Ok(Bytes::from(piece)), file)),
+            Err(error) => Some((Err(error), file)),
+        }
+    });
+    let begun = std::time::Instant::now();
+    let outcome = bench.importer.run(request(None), pieces).await.unwrap();
+    let seconds = begun.elapsed().as_secs_f64();
+    let audience = bench.audience(outcome.audience_id).await;
+    assert_eq!(without_bytes(audience.totals), rows(count.cast_signed(), count.cast_signed(), 0, 0));
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("VmHWM unknown");
+    println!("{count} rows in {seconds:.2} s; {peak}; {}", path.display());
+}
