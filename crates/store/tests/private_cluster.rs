@@ -14,7 +14,7 @@ use nix::unistd::{Pid, Uid};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use store::private_cluster::{
-    ClusterError, ClusterState, DataDirLock, PrivateCluster, PrivateClusterOptions, TemporaryDataDir,
+    self, ClusterError, ClusterState, DataDirLock, PrivateCluster, PrivateClusterOptions, TemporaryDataDir,
 };
 use store::testing::data_dir;
 
@@ -102,7 +102,10 @@ async fn a_second_daemon_is_refused_and_harms_nothing() {
     let error = PrivateCluster::start(options(folder.path())).await.unwrap_err();
     assert!(matches!(error, ClusterError::InUse { .. }), "{error}");
     connect(&cluster).await.ping().await.unwrap();
+    let guest = private_cluster::running(folder.path()).unwrap();
+    guest.connect().await.unwrap().ping().await.unwrap();
     cluster.stop().await;
+    assert!(private_cluster::running(folder.path()).is_none());
     DataDirLock::take(folder.path()).unwrap();
 }
 

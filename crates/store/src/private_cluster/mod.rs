@@ -178,6 +178,15 @@ async fn create_database_if_missing(connection: &mut sqlx::PgConnection) -> Resu
     Ok(())
 }
 
+/// How to reach the private cluster that another process runs under `data_dir`; `None` when none takes connections there.
+#[must_use]
+pub fn running(data_dir: &Path) -> Option<PgConnectOptions> {
+    let cluster = std::fs::canonicalize(data_dir).ok()?.join(initdb::CLUSTER_FOLDER);
+    let file = process::PidFile::read(&cluster).ok()??;
+    let socket_dir = file.socket_dir?;
+    process::is_ready(&cluster, &socket_dir, file.pid).then(|| connect_options(&socket_dir, DATABASE))
+}
+
 /// How to reach `database` through the socket in `socket_dir`.
 pub(crate) fn connect_options(socket_dir: &Path, database: &str) -> PgConnectOptions {
     PgConnectOptions::new_without_pgpass()
