@@ -55,6 +55,27 @@ fn is_whole(answer: &[u8]) -> bool {
     answer.len() >= end + 4 + length.parse::<usize>().unwrap()
 }
 
+/// How many reports a second reach a receiver that answers at once.
+async fn callbacks(seconds: u64) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let router = axum::Router::new().fallback(async || "");
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let simulator = Simulator::start(SimulatorOptions::default()).await.unwrap();
+    simulator.set_callback_urls([("exotel", &url), ("sobot_in", &url)]);
+    for (name, request) in [("sobot_in", sobot_in()), ("exotel", exotel(100))] {
+        let before = simulator.callbacks();
+        let started = Instant::now();
+        client(simulator.address(), request, started + Duration::from_secs(seconds)).await;
+        simulator.wait_until_idle(Duration::from_secs(600)).await;
+        let after = simulator.callbacks();
+        let per_second = |count: u64| (count as f64 / started.elapsed().as_secs_f64()) as u64;
+        let reports = per_second(after.acknowledged - before.acknowledged);
+        println!("{name}: {reports} reports/s in {} posts/s", per_second(after.posts - before.posts));
+        assert_eq!(after.abandoned, 0);
+    }
+}
+
 #[tokio::main]
 async fn main() {
     let number = |position: usize, default: u64| {
@@ -81,4 +102,5 @@ async fn main() {
         let duplicates = simulator.duplicates().len();
         println!("  {duplicates} duplicate groups found in {:?}", asked.elapsed());
     }
+    callbacks(seconds).await;
 }

@@ -2,6 +2,7 @@
 //! callbacks. Heavy questions run beside the sends, never among them.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -11,11 +12,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use futures::StreamExt as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::answer::Answer;
 use crate::callbacks::CallbackCounts;
 use crate::faults::FaultRule;
 use crate::inbound::{self, Inbound};
@@ -28,6 +27,8 @@ type Shared = State<Arc<World>>;
 
 /// Duplicates that are listed; all are counted.
 const LISTED_DUPLICATES: usize = 1_000;
+/// Lines of a CSV that are written at once.
+const PIECE: usize = 2_000;
 
 /// `GET ledger.json`.
 pub(crate) async fn ledger(State(world): Shared) -> Response {
@@ -60,53 +61,62 @@ fn summary(world: &World) -> Value {
     })
 }
 
-/// `GET arrivals.csv`.
+/// `GET totals.json`: counts alone, cheap enough to be asked all the time.
+pub(crate) async fn totals(State(world): Shared) -> Json<Value> {
+    let vendors: BTreeMap<&str, u64> =
+        Vendor::ALL.into_iter().map(|vendor| (vendor.name(), world.ledger.accepted_of(vendor))).collect();
+    Json(json!({
+        "accepted_total": world.ledger.accepted_total(),
+        "requests_total": world.ledger.arrivals_total(),
+        "vendors": vendors,
+        "callbacks": world.callbacks.counts(),
+    }))
+}
+
+/// `GET arrivals.csv`, written piece by piece.
 pub(crate) async fn arrivals(State(world): Shared) -> Response {
-    let asked = world.clone();
-    let text = tokio::task::spawn_blocking(move || {
-        let mut text = String::from("at_us,vendor,account,from,messages,accepted,status\n");
-        for one in asked.ledger.arrivals() {
+    let kept = world.ledger.compact_arrivals();
+    let pieces = (0..kept.len()).step_by(PIECE);
+    let texts = pieces.map(move |first| {
+        let mut text = String::with_capacity(64 * PIECE);
+        for compact in kept.iter().skip(first).take(PIECE) {
+            let one = world.ledger.arrival(compact);
             let (account, from) = (quoted(&one.account), quoted(&one.from));
-            let (vendor, at_us) = (one.vendor, one.at_us);
+            let (at_us, vendor, messages) = (one.at_us, one.vendor, one.messages);
+            let (accepted, status) = (one.accepted, one.status);
+            let _ = writeln!(text, "{at_us},{vendor},{account},{from},{messages},{accepted},{status}");
+        }
+        text
+    });
+    csv("at_us,vendor,account,from,messages,accepted,status\n", texts)
+}
+
+/// `GET messages.csv`, written piece by piece: the whole would take half a gigabyte.
+pub(crate) async fn messages(State(world): Shared) -> Response {
+    let total = u32::try_from(world.ledger.accepted_total()).unwrap_or(u32::MAX);
+    let texts = (0..total).step_by(PIECE).map(move |first| {
+        let mut text = String::with_capacity(160 * PIECE);
+        for sequence in (first..total).take(PIECE) {
+            let found =
+                world.ledger.read(sequence, |record, custom| world.ledger.message(sequence, record, custom));
+            let Some(one) = found else { continue };
+            let (account, from, template) = (quoted(&one.account), quoted(&one.from), quoted(&one.template));
+            let (at_us, vendor, to, id) = (one.at_us, one.vendor, one.to, &one.vendor_id);
+            let (digest, custom) = (one.digest, quoted(&one.custom_data));
             let _ = writeln!(
                 text,
-                "{at_us},{vendor},{account},{from},{},{},{}",
-                one.messages, one.accepted, one.status
+                "{sequence},{at_us},{vendor},{account},{from},{to},{id},{template},{digest:016x},{custom}"
             );
         }
         text
     });
-    Answer::csv(text.await.unwrap_or_default()).deliver(&world).await
+    csv("sequence,at_us,vendor,account,from,to,vendor_id,template,digest,custom_data\n", texts)
 }
 
-/// `GET messages.csv`, written chunk by chunk: the whole would take half a gigabyte.
-pub(crate) async fn messages(State(world): Shared) -> Response {
-    let header = "sequence,at_us,vendor,account,from,to,vendor_id,template,digest,custom_data\n";
-    let total = u32::try_from(world.ledger.accepted_total()).unwrap_or(u32::MAX);
-    let chunks = futures::stream::iter((0..total).step_by(2_000)).map(move |first| {
-        let mut text = String::with_capacity(300_000);
-        for sequence in first..total.min(first.saturating_add(2_000)) {
-            let message =
-                world.ledger.read(sequence, |record, custom| world.ledger.message(sequence, record, custom));
-            if let Some(one) = message {
-                let (account, from, template) =
-                    (quoted(&one.account), quoted(&one.from), quoted(&one.template));
-                let _ = writeln!(
-                    text,
-                    "{sequence},{},{},{account},{from},{},{},{template},{:016x},{}",
-                    one.at_us,
-                    one.vendor,
-                    one.to,
-                    one.vendor_id,
-                    one.digest,
-                    quoted(&one.custom_data)
-                );
-            }
-        }
-        Ok::<_, std::convert::Infallible>(Bytes::from(text))
-    });
-    let header = futures::stream::iter([Ok(Bytes::from_static(header.as_bytes()))]);
-    let body = Body::from_stream(header.chain(chunks));
+fn csv(header: &'static str, texts: impl Iterator<Item = String> + Send + 'static) -> Response {
+    let header = std::iter::once(Bytes::from_static(header.as_bytes()));
+    let pieces = header.chain(texts.map(Bytes::from)).map(Ok::<_, Infallible>);
+    let body = Body::from_stream(futures::stream::iter(pieces));
     ([("content-type", "text/csv; charset=utf-8")], body).into_response()
 }
 

@@ -53,10 +53,6 @@ impl Answer {
         Answer::new(status, "application/json", serde_json::to_vec(body).unwrap_or_default().into())
     }
 
-    pub(crate) fn csv(body: String) -> Answer {
-        Answer::new(200, "text/csv; charset=utf-8", body.into())
-    }
-
     pub(crate) fn retry_after(mut self, seconds: Option<u32>) -> Answer {
         self.retry_after_seconds = seconds;
         self

@@ -101,8 +101,9 @@ pub(crate) struct Record {
     custom_len: u32,
 }
 
+/// An arrival whose names are interned: three words, kept by the million.
 #[derive(Clone, Copy)]
-struct CompactArrival {
+pub(crate) struct CompactArrival {
     at_us: u64,
     origin: u32,
     messages: u16,
@@ -320,23 +321,29 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn arrivals(&self) -> Vec<Arrival> {
+    /// Requests kept so far, in the order of arrival, without their names.
+    pub(crate) fn compact_arrivals(&self) -> Vec<CompactArrival> {
         let mut kept = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).clone();
         kept.sort_by_key(|arrival| arrival.at_us);
-        let mut parts = HashMap::new();
-        let expand = |arrival: CompactArrival| {
-            let origin = parts.entry(arrival.origin).or_insert_with(|| self.origin_of(arrival.origin));
-            Arrival {
-                at_us: arrival.at_us,
-                vendor: origin.vendor(),
-                account: origin.account().to_owned(),
-                from: origin.sender().to_owned(),
-                messages: arrival.messages,
-                accepted: arrival.accepted,
-                status: arrival.status,
-            }
-        };
-        kept.into_iter().map(expand).collect()
+        kept
+    }
+
+    /// An arrival with its names.
+    pub(crate) fn arrival(&self, compact: &CompactArrival) -> Arrival {
+        let origin = self.origin_of(compact.origin);
+        Arrival {
+            at_us: compact.at_us,
+            vendor: origin.vendor(),
+            account: origin.account().to_owned(),
+            from: origin.sender().to_owned(),
+            messages: compact.messages,
+            accepted: compact.accepted,
+            status: compact.status,
+        }
+    }
+
+    pub(crate) fn arrivals(&self) -> Vec<Arrival> {
+        self.compact_arrivals().iter().map(|compact| self.arrival(compact)).collect()
     }
 
     /// Calls `visit` for every message accepted so far, in order.

@@ -40,6 +40,7 @@ pub(crate) fn router(world: Arc<World>) -> Router {
         .route("/billDetailList", get(sobot_io_other::bill));
     let own = Router::new()
         .route("/ledger.json", get(admin::ledger))
+        .route("/totals.json", get(admin::totals))
         .route("/arrivals.csv", get(admin::arrivals))
         .route("/messages.csv", get(admin::messages))
         .route("/requests.json", get(admin::requests))

@@ -51,6 +51,8 @@ async fn the_ledger_is_right_while_it_is_busy() {
         sender.await.unwrap();
     }
     assert_eq!(text(&simulator, "messages.csv").await.lines().count(), 10_001);
+    let (_, totals) = admin(&simulator, "totals.json", Value::Null).await;
+    assert_eq!((&totals["vendors"]["exotel"], &totals["requests_total"]), (&json!(10_000), &json!(100)));
     let arrivals = text(&simulator, "arrivals.csv").await;
     assert_eq!(arrivals.lines().count(), 101);
     assert!(arrivals.lines().nth(1).unwrap().ends_with(",exotel,acme,+919999000001,100,100,202"));
