@@ -85,76 +85,78 @@ fn a_line_that_is_no_toml_is_named_but_not_quoted() {
     assert!(!error.contains("hush"), "{error}");
 }
 
+/// A configuration that is wrong, and the line that says so.
+const WRONG: &[(&str, &str)] = &[
+    (
+        "[server]\nlisten = 8080\n",
+        "campaignd.toml:2: server.listen: must be a string, but is an integer: put it in quotes",
+    ),
+    (
+        "[server]\nlisten = \"here\"\n",
+        "campaignd.toml:2: server.listen: must be an address and a port, such as 127.0.0.1:8080 or [::]:8080",
+    ),
+    (
+        "[server]\n\nlisen = \"127.0.0.1:80\"\n",
+        "campaignd.toml:3: server.lisen: is not a known key; did you mean `listen`?",
+    ),
+    (
+        "[server]\ncolour = 1\n",
+        "campaignd.toml:2: server.colour: is not a known key; known here: listen, public_url, max_upload_bytes",
+    ),
+    (
+        "[sever]\nlisten = \"127.0.0.1:80\"\n",
+        "campaignd.toml:1: sever: is not a known key; did you mean `server`?",
+    ),
+    ("server = 1\n", "campaignd.toml:1: server: must be a table, as in [server], but is an integer"),
+    (
+        "[server]\nmax_upload_bytes = \"1\"\n",
+        "campaignd.toml:2: server.max_upload_bytes: must be a whole number of at least 1, but is a string: remove the quotes",
+    ),
+    (
+        "[server]\nmax_upload_bytes = -5\n",
+        "campaignd.toml:2: server.max_upload_bytes: must be a whole number of at least 1",
+    ),
+    (
+        "[server]\npublic_url = \"example.com\"\n",
+        "campaignd.toml:2: server.public_url: is not a URL such as https://campaigns.example.com",
+    ),
+    (
+        "[server]\npublic_url = \"ftp://example.com\"\n",
+        "campaignd.toml:2: server.public_url: must begin with http:// or https:// and a host",
+    ),
+    (
+        "[database]\nurl = \"mysql://x\"\n",
+        "campaignd.toml:2: database.url: must begin with postgres:// or postgresql://",
+    ),
+    (
+        "[database]\ndata_dir = \"\"\n",
+        "campaignd.toml:2: database.data_dir: must not be empty: name a folder, such as campaignd-data",
+    ),
+    (
+        "[retention]\nmessages_days = 0\n",
+        "campaignd.toml:2: retention.messages_days: must be a whole number of at least 1",
+    ),
+    (
+        "[accounts]\nname = \"a\"\n",
+        "campaignd.toml:1: accounts: must be a list of tables: write [[accounts]], two brackets; it is a table",
+    ),
+    (
+        "[[accounts]]\nname = \"a\"\n[accounts.senders]\nfrom = \"1\"\n",
+        "campaignd.toml:3: accounts[0].senders: must be a list of tables: write [[accounts.senders]], two brackets; it is a table",
+    ),
+    (
+        "[[accounts]]\nname = \"a\"\nvendor = \"twilio\"\n",
+        "campaignd.toml:3: accounts[0].vendor: is not a known vendor: write one of exotel, sobot_io, sobot_in",
+    ),
+    (
+        "[[accounts]]\nvendor = \"exotel\"\n",
+        "campaignd.toml:1: accounts[0].name: is missing: give the account a name, such as name = \"main\"",
+    ),
+];
+
 #[test]
 fn complaints_name_line_key_and_remedy() {
-    let cases: &[(&str, &str)] = &[
-        (
-            "[server]\nlisten = 8080\n",
-            "campaignd.toml:2: server.listen: must be a string, but is an integer: put it in quotes",
-        ),
-        (
-            "[server]\nlisten = \"here\"\n",
-            "campaignd.toml:2: server.listen: must be an address and a port, such as 127.0.0.1:8080 or [::]:8080",
-        ),
-        (
-            "[server]\n\nlisen = \"127.0.0.1:80\"\n",
-            "campaignd.toml:3: server.lisen: is not a known key; did you mean `listen`?",
-        ),
-        (
-            "[server]\ncolour = 1\n",
-            "campaignd.toml:2: server.colour: is not a known key; known here: listen, public_url, max_upload_bytes",
-        ),
-        (
-            "[sever]\nlisten = \"127.0.0.1:80\"\n",
-            "campaignd.toml:1: sever: is not a known key; did you mean `server`?",
-        ),
-        ("server = 1\n", "campaignd.toml:1: server: must be a table, as in [server], but is an integer"),
-        (
-            "[server]\nmax_upload_bytes = \"1\"\n",
-            "campaignd.toml:2: server.max_upload_bytes: must be a whole number of at least 1, but is a string: remove the quotes",
-        ),
-        (
-            "[server]\nmax_upload_bytes = -5\n",
-            "campaignd.toml:2: server.max_upload_bytes: must be a whole number of at least 1",
-        ),
-        (
-            "[server]\npublic_url = \"example.com\"\n",
-            "campaignd.toml:2: server.public_url: is not a URL such as https://campaigns.example.com",
-        ),
-        (
-            "[server]\npublic_url = \"ftp://example.com\"\n",
-            "campaignd.toml:2: server.public_url: must begin with http:// or https:// and a host",
-        ),
-        (
-            "[database]\nurl = \"mysql://x\"\n",
-            "campaignd.toml:2: database.url: must begin with postgres:// or postgresql://",
-        ),
-        (
-            "[database]\ndata_dir = \"\"\n",
-            "campaignd.toml:2: database.data_dir: must not be empty: name a folder, such as campaignd-data",
-        ),
-        (
-            "[retention]\nmessages_days = 0\n",
-            "campaignd.toml:2: retention.messages_days: must be a whole number of at least 1",
-        ),
-        (
-            "[accounts]\nname = \"a\"\n",
-            "campaignd.toml:1: accounts: must be a list of tables: write [[accounts]], two brackets; it is a table",
-        ),
-        (
-            "[[accounts]]\nname = \"a\"\n[accounts.senders]\nfrom = \"1\"\n",
-            "campaignd.toml:3: accounts[0].senders: must be a list of tables: write [[accounts.senders]], two brackets; it is a table",
-        ),
-        (
-            "[[accounts]]\nname = \"a\"\nvendor = \"twilio\"\n",
-            "campaignd.toml:3: accounts[0].vendor: is not a known vendor: write one of exotel, sobot_io, sobot_in",
-        ),
-        (
-            "[[accounts]]\nvendor = \"exotel\"\n",
-            "campaignd.toml:1: accounts[0].name: is missing: give the account a name, such as name = \"main\"",
-        ),
-    ];
-    for (text, expected) in cases {
+    for (text, expected) in WRONG {
         let error = load(text, &Environment::new()).unwrap_err();
         assert!(
             error.lines().any(|line| line == *expected),
@@ -257,7 +259,7 @@ fn variables_with_two_underscores_override_and_others_are_no_error() {
     assert!(config.admin_token.unwrap().is("an administrator's token"));
     match &config.accounts[0].credentials {
         vendors::account::Credentials::SobotIn { secret_key, .. } => {
-            assert!(secret_key.is("kept ${as it} is"))
+            assert!(secret_key.is("kept ${as it} is"));
         }
         other => panic!("{other:?}"),
     }
@@ -325,7 +327,8 @@ fn the_database_url_has_three_sources_in_order() {
     let own = ("CAMPAIGND_DATABASE__URL", "postgres://own");
     let inherited = ("DATABASE_URL", "postgres://inherited");
     let file = "[database]\nurl = \"postgres://file\"\ndata_dir = \"beside\"\n";
-    let cases: [(&str, &[(&str, &str)], &str); 4] = [
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+    let cases: [Case<'_>; 4] = [
         (file, &[own, inherited], "postgres://own"),
         (file, &[inherited], "postgres://file"),
         ("", &[inherited], "postgres://inherited"),

@@ -1,0 +1,139 @@
+//! `suppression`: the numbers that get nothing.
+
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use api::{NewSuppression, Suppression, SuppressionReason};
+use clap::{Subcommand, ValueEnum};
+
+use crate::{
+    context::{Context, Outcome, confirm, new_idempotency_key, pages},
+    output::{Record, thousands, time, time_or_blank},
+};
+
+/// No list of numbers is longer; the server has a limit of its own.
+const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
+
+/// What may be asked of suppressions.
+#[derive(Debug, Subcommand)]
+pub enum SuppressionCommand {
+    /// List the numbers that get nothing, newest first
+    List {
+        /// How many; 0: all
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// List a number: from now on it gets nothing
+    Add {
+        /// The number in international form, such as +919876543210
+        phone: String,
+        /// Why
+        #[arg(long, value_enum, default_value = "manual")]
+        reason: Reason,
+    },
+    /// Take a number off the list: it may be sent to again
+    Remove {
+        /// The number in international form
+        phone: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// List the numbers of a CSV file
+    Import {
+        /// The CSV file; `-` reads standard input
+        file: PathBuf,
+    },
+}
+
+/// Why a number is listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Reason {
+    #[value(name = "opt_out")]
+    OptOut,
+    Invalid,
+    Manual,
+    Complaint,
+}
+
+impl From<Reason> for SuppressionReason {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::OptOut => Self::OptOut,
+            Reason::Invalid => Self::Invalid,
+            Reason::Manual => Self::Manual,
+            Reason::Complaint => Self::Complaint,
+        }
+    }
+}
+
+impl Record for Suppression {
+    const COLUMNS: &'static [&'static str] = &["phone", "reason", "source", "created_at", "expires_at"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.phone.clone(),
+            self.reason.as_str().to_owned(),
+            self.source.clone(),
+            time(self.created_at),
+            time_or_blank(self.expires_at),
+        ]
+    }
+}
+
+pub async fn run(context: &Context, command: SuppressionCommand) -> anyhow::Result<Outcome> {
+    let (client, output) = (context.client()?, context.output());
+    match command {
+        SuppressionCommand::List { limit } => {
+            let client = &client;
+            output.list(&pages(limit, |page| async move { client.suppressions(&page).await }).await?)?;
+        }
+        SuppressionCommand::Add { phone, reason } => {
+            let source = Some("command line".to_owned());
+            let new = NewSuppression { phone, reason: Some(reason.into()), source, expires_at: None };
+            output.one(&client.add_suppression(&new, Some(&new_idempotency_key())).await?)?;
+        }
+        SuppressionCommand::Remove { phone, yes } => {
+            if !confirm(&format!("Take {phone} off the list, so that it may be sent to again?"), yes)? {
+                return Ok(Outcome::Failed);
+            }
+            client.remove_suppression(&phone).await?;
+            output.say(&format!("{phone} is no longer listed"))?;
+        }
+        SuppressionCommand::Import { file } => {
+            let text = read(&file)?;
+            let bytes = u64::try_from(text.len())?;
+            let done = client.import_suppressions(text, Some(bytes), Some(&new_idempotency_key())).await?;
+            let mut lines = vec![format!(
+                "{} rows: {} added, {} listed already, {} without a number",
+                thousands(done.read),
+                thousands(done.added),
+                thousands(done.known),
+                thousands(done.rejected)
+            )];
+            lines
+                .extend(done.rejects.iter().map(|reject| format!("line {}: {}", reject.line, reject.reason)));
+            output.lines_or_json(&lines, &done)?;
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let read = if file == Path::new("-") {
+        std::io::stdin().take(MAX_FILE_BYTES + 1).read_to_end(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text))
+    };
+    read.with_context(|| format!("reading {}", file.display()))?;
+    anyhow::ensure!(
+        u64::try_from(text.len())? <= MAX_FILE_BYTES,
+        "{} is longer than {MAX_FILE_BYTES} bytes: split it",
+        file.display()
+    );
+    Ok(text)
+}

@@ -1,0 +1,24 @@
+//! The log, on standard error: quiet for commands that talk to a person, `info` for the daemon.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::cli::{Cli, Command, LogFormat};
+
+/// Starts the log. `RUST_LOG` decides where it is set.
+pub fn start(cli: &Cli) {
+    let usual = match cli.command {
+        Command::Serve(_) | Command::Simulate(_) => "info",
+        // Its screen is a table that a log would tear apart.
+        Command::Demo(_) => "error",
+        _ => "warn",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
+    let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A log that is started already (in tests) stays.
+    let _ = match cli.global.log_format {
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).try_init(),
+    };
+}
