@@ -22,7 +22,7 @@ use store::{
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use vendors::Outgoing;
 
-use crate::{Shared, account::Owner, call::Call, run::RunFacts};
+use crate::{Shared, account::Owner, call::Call, pacer::Heard, run::RunFacts};
 
 /// Jobs in one transaction at the most.
 const GROUP: usize = 500;
@@ -49,7 +49,7 @@ pub(crate) struct Taking {
     pub(crate) is_batch: bool,
     pub(crate) jobs: mpsc::Sender<Job>,
     /// Tells the pacer that retries have been heard of.
-    pub(crate) heard: mpsc::UnboundedSender<(i64, Vec<i32>)>,
+    pub(crate) heard: mpsc::UnboundedSender<Heard>,
 }
 
 /// An outcome and what it does around it.

@@ -32,6 +32,12 @@ pub use live::{AccountLive, Live, TaskLive};
 /// Takes what was learned after the fence had closed: (account, JSON), to be stored in the inbox as evidence.
 pub type Evidence = Arc<dyn Fn(String, String) -> BoxFuture<'static, ()> + Send + Sync>;
 
+/// Tells the dispatcher that something changed for an account.
+pub type Wake = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Tells the dispatcher that (account, scope, sender) is too fast.
+pub type SlowDown = Arc<dyn Fn(&str, Scope, &str) + Send + Sync>;
+
 /// What a dispatcher is made of.
 pub struct Setup {
     /// The database.
@@ -104,7 +110,7 @@ impl Dispatcher {
 
     /// Something changed for the account (a launch, a resume, a lifted halt): look at once.
     #[must_use]
-    pub fn wake(&self) -> Arc<dyn Fn(&str) + Send + Sync> {
+    pub fn wake(&self) -> Wake {
         let shared = Arc::clone(&self.shared);
         Arc::new(move |account| {
             if let Some(account) = shared.accounts.get(account) {
@@ -115,7 +121,7 @@ impl Dispatcher {
 
     /// A callback said that a scope of the account is too fast.
     #[must_use]
-    pub fn slow_down(&self) -> Arc<dyn Fn(&str, Scope, &str) + Send + Sync> {
+    pub fn slow_down(&self) -> SlowDown {
         let shared = Arc::clone(&self.shared);
         Arc::new(move |account, scope, sender| {
             if let Some(account) = shared.accounts.get(account) {

@@ -35,6 +35,9 @@ const DUE: i64 = 500;
 /// Waits for work end after this long, to look again.
 const IDLE: Duration = Duration::from_millis(250);
 
+/// A task, and those of its due ones whose intent was committed or dropped.
+pub(crate) type Heard = (i64, Vec<i32>);
+
 /// Which tasks of a sender may run: written by the account, read by its pacer.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
@@ -60,7 +63,7 @@ pub(crate) struct Pacer {
     sender: SenderConfig,
     plan: Arc<Plan>,
     jobs: mpsc::Sender<Job>,
-    heard: (mpsc::UnboundedSender<(i64, Vec<i32>)>, mpsc::UnboundedReceiver<(i64, Vec<i32>)>),
+    heard: (mpsc::UnboundedSender<Heard>, mpsc::UnboundedReceiver<Heard>),
     runs: VecDeque<TaskRun>,
     ids: std::ops::Range<i64>,
     batch: usize,

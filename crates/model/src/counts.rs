@@ -112,7 +112,10 @@ impl Deltas {
 
     /// The changes that are not nought.
     pub fn iter(&self) -> impl Iterator<Item = (i64, Kind, &str, i32)> {
-        self.0.iter().filter(|(_, n)| **n != 0).map(|((task, kind, code), n)| (*task, *kind, code.as_str(), *n))
+        self.0
+            .iter()
+            .filter(|(_, n)| **n != 0)
+            .map(|((task, kind, code), n)| (*task, *kind, code.as_str(), *n))
     }
 
     /// Adds the changes of `other`.

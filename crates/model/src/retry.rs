@@ -46,10 +46,8 @@ pub fn next_day_delay(nth: u32) -> Duration {
 #[must_use]
 pub fn slow_down_delay(nth: u32, retry_after: Option<Duration>, floor: Duration) -> Duration {
     let (least, most) = RETRY_AFTER_BOUNDS;
-    retry_after
-        .map(|asked| asked.clamp(least, most))
-        .unwrap_or_else(|| exponential(Duration::from_secs(2), 2.0, Duration::from_secs(60), nth))
-        .max(floor)
+    let usual = || exponential(Duration::from_secs(2), 2.0, Duration::from_secs(60), nth);
+    retry_after.map_or_else(usual, |asked| asked.clamp(least, most)).max(floor)
 }
 
 /// `delay` ± 20 %, by a random number in 0.0..1.0.

@@ -8,7 +8,7 @@ use model::{
     status::MessageState,
     task::Phase,
 };
-use sqlx::{PgConnection, Row as _};
+use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use crate::{Error, Result};
 
@@ -112,87 +112,89 @@ async fn sums(conn: &mut PgConnection, task_id: i64) -> Result<BTreeMap<(Kind, S
         .collect()
 }
 
+/// Each taken recipient's place by its rows: 0 none, 1 an open request, 2 waiting, 3 its message row; faults beside.
+const PLACES: &str = "WITH open AS (
+        -- a request open for others may name somebody whom a later one took again
+        SELECT max(q.id) AS id, i.no FROM requests q CROSS JOIN UNNEST(q.nos) AS i (no)
+        WHERE q.task_id = $1 GROUP BY i.no
+     ), places AS (
+        SELECT g.no, o.id AS request, r.no AS retry, m.state, m.code,
+               m.request_id AS decided, t.n AS troubles
+        FROM generate_series(1, $2) AS g (no)
+        FULL JOIN open o ON o.no = g.no
+        FULL JOIN (SELECT no FROM retries WHERE task_id = $1) r ON r.no = coalesce(g.no, o.no)
+        FULL JOIN (SELECT no, state, code, request_id FROM messages WHERE task_id = $1) m
+               ON m.no = coalesce(g.no, o.no, r.no)
+        FULL JOIN (SELECT no, count(*) AS n, min(state) AS state, min(code) AS code FROM troubles
+                   WHERE task_id = $1 GROUP BY no) t ON t.no = coalesce(g.no, o.no, r.no, m.no)
+     ), placed AS (
+        SELECT *, CASE
+            WHEN no IS NULL THEN 0
+            WHEN request IS NOT NULL AND retry IS NULL AND request > coalesce(decided, 0) THEN 1
+            WHEN retry IS NOT NULL AND (state IS NULL) THEN 2
+            WHEN state IS NOT NULL AND (state <> 6 OR retry IS NOT NULL) THEN 3
+            ELSE 0 END AS place
+        FROM places
+     )
+     SELECT place, CASE WHEN place = 3 THEN state END AS state,
+            CASE WHEN place = 3 AND state IN (5, 6, 7) THEN code END AS code,
+            count(*) AS n,
+            count(*) FILTER (WHERE place = 3 AND retry IS NOT NULL AND state <> 6) AS twice,
+            count(*) FILTER (WHERE place = 3 AND coalesce(troubles, 0) <> (state >= 5)::int) AS unlisted,
+            min(no) FILTER (WHERE place = 0) AS example
+     FROM placed GROUP BY 1, 2, 3";
+
 /// Gives every taken recipient its place by its rows, and names those who have none or two.
 async fn recompute(
     conn: &mut PgConnection,
     task_id: i64,
     cursor: i32,
 ) -> Result<(BTreeMap<(Kind, String), i64>, Vec<String>)> {
-    // place: 0 none, 1 an open request, 2 waiting, 3 its message row; faults are counted beside.
-    let rows = sqlx::query(
-        "WITH open AS (
-            -- a request open for others may name somebody whom a later one took again
-            SELECT max(q.id) AS id, i.no FROM requests q CROSS JOIN UNNEST(q.nos) AS i (no)
-            WHERE q.task_id = $1 GROUP BY i.no
-         ), places AS (
-            SELECT g.no, o.id AS request, r.no AS retry, m.state, m.code,
-                   m.request_id AS decided, t.n AS troubles
-            FROM generate_series(1, $2) AS g (no)
-            FULL JOIN open o ON o.no = g.no
-            FULL JOIN (SELECT no FROM retries WHERE task_id = $1) r ON r.no = coalesce(g.no, o.no)
-            FULL JOIN (SELECT no, state, code, request_id FROM messages WHERE task_id = $1) m
-                   ON m.no = coalesce(g.no, o.no, r.no)
-            FULL JOIN (SELECT no, count(*) AS n, min(state) AS state, min(code) AS code FROM troubles
-                       WHERE task_id = $1 GROUP BY no) t ON t.no = coalesce(g.no, o.no, r.no, m.no)
-         ), placed AS (
-            SELECT *, CASE
-                WHEN no IS NULL THEN 0
-                WHEN request IS NOT NULL AND retry IS NULL AND request > coalesce(decided, 0) THEN 1
-                WHEN retry IS NOT NULL AND (state IS NULL) THEN 2
-                WHEN state IS NOT NULL AND (state <> 6 OR retry IS NOT NULL) THEN 3
-                ELSE 0 END AS place
-            FROM places
-         )
-         SELECT place, CASE WHEN place = 3 THEN state END AS state,
-                CASE WHEN place = 3 AND state IN (5, 6, 7) THEN code END AS code,
-                count(*) AS n,
-                count(*) FILTER (WHERE place = 3 AND retry IS NOT NULL AND state <> 6) AS twice,
-                count(*) FILTER (WHERE place = 3 AND coalesce(troubles, 0) <> (state >= 5)::int) AS unlisted,
-                min(no) FILTER (WHERE place = 0) AS example
-         FROM placed GROUP BY 1, 2, 3",
-    )
-    .bind(task_id)
-    .bind(cursor)
-    .fetch_all(conn)
-    .await
-    .map_err(Error::database("recomputing places"))?;
-    let mut findings = Vec::new();
-    let mut sums = BTreeMap::new();
-    for row in rows {
-        let (place, n): (i32, i64) = (row.get("place"), row.get("n"));
-        let (state, code): (Option<i16>, Option<String>) = (row.get("state"), row.get("code"));
-        let (twice, unlisted): (i64, i64) = (row.get("twice"), row.get("unlisted"));
-        if twice > 0 {
-            findings.push(format!("{twice} recipients are both waiting and settled"));
-        }
-        if unlisted > 0 {
-            findings.push(format!(
-                "{unlisted} messages are not listed once among the troubles, or should not be"
-            ));
-        }
-        match (place, state.and_then(MessageState::from_i16)) {
-            (1, _) => *sums.entry((Kind::Sending, String::new())).or_default() += n,
-            (2, _) => *sums.entry((Kind::Waiting, String::new())).or_default() += n,
-            (3, Some(state)) => {
-                let mut one = model::counts::Deltas::default();
-                one.moved(
-                    task_id,
-                    model::counts::Place::Queued,
-                    model::counts::Place::Message(state, code.as_deref().unwrap_or("")),
-                );
-                for (_, kind, code, each) in one.iter() {
-                    *sums.entry((kind, code.to_owned())).or_default() += n * i64::from(each);
-                }
-            }
-            _ => {
-                let example: Option<i32> = row.get("example");
-                findings.push(format!(
-                    "{n} recipients are in no place, or beyond the cursor (number {example:?})"
-                ));
-            }
-        }
+    let rows = sqlx::query(PLACES)
+        .bind(task_id)
+        .bind(cursor)
+        .fetch_all(conn)
+        .await
+        .map_err(Error::database("recomputing places"))?;
+    let (mut findings, mut sums) = (Vec::new(), BTreeMap::new());
+    for row in &rows {
+        count(row, task_id, &mut sums, &mut findings);
     }
     Ok((sums, findings))
+}
+
+/// Counts one kind of place, and names what is wrong with it.
+fn count(row: &PgRow, task_id: i64, sums: &mut BTreeMap<(Kind, String), i64>, findings: &mut Vec<String>) {
+    let (place, n): (i32, i64) = (row.get("place"), row.get("n"));
+    let (state, code): (Option<i16>, Option<String>) = (row.get("state"), row.get("code"));
+    let (twice, unlisted): (i64, i64) = (row.get("twice"), row.get("unlisted"));
+    if twice > 0 {
+        findings.push(format!("{twice} recipients are both waiting and settled"));
+    }
+    if unlisted > 0 {
+        findings
+            .push(format!("{unlisted} messages are not listed once among the troubles, or should not be"));
+    }
+    match (place, state.and_then(MessageState::from_i16)) {
+        (1, _) => *sums.entry((Kind::Sending, String::new())).or_default() += n,
+        (2, _) => *sums.entry((Kind::Waiting, String::new())).or_default() += n,
+        (3, Some(state)) => {
+            let mut one = model::counts::Deltas::default();
+            one.moved(
+                task_id,
+                model::counts::Place::Queued,
+                model::counts::Place::Message(state, code.as_deref().unwrap_or("")),
+            );
+            for (_, kind, code, each) in one.iter() {
+                *sums.entry((kind, code.to_owned())).or_default() += n * i64::from(each);
+            }
+        }
+        _ => {
+            let example: Option<i32> = row.get("example");
+            findings
+                .push(format!("{n} recipients are in no place, or beyond the cursor (number {example:?})"));
+        }
+    }
 }
 
 fn compare(

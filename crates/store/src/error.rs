@@ -41,11 +41,12 @@ impl Error {
     }
 
     /// A row that says what cannot be.
-    pub fn contradiction(
+    #[expect(clippy::needless_pass_by_value, reason = "callers hand in numbers and words as they have them")]
+    pub fn contradiction<I: ToString, F: ToString>(
         table: &'static str,
         column: &'static str,
-        id: impl ToString,
-        found: impl ToString,
+        id: I,
+        found: F,
     ) -> Self {
         Self::Contradiction { table, column, id: id.to_string(), found: found.to_string() }
     }

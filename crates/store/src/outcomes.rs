@@ -202,7 +202,7 @@ pub async fn record_outcomes(conn: &mut PgConnection, outcomes: &[&Outcome], clo
     }
     insert_retries(conn, &retries).await?;
     let of_rows = rows.iter().filter(|row| row.state.is_trouble()).map(MessageRow::trouble);
-    troubles::insert(conn, of_rows.chain(troubled.into_iter())).await?;
+    troubles::insert(conn, of_rows.chain(troubled)).await?;
     close_requests(conn, closed).await?;
     progress::append(conn, &deltas).await
 }

@@ -1,6 +1,6 @@
 //! Recipients: written once by COPY, numbered 1…n within their audience, never updated.
 //!
-//! COPY's binary format, because the server then parses neither numbers nor quoted arrays. Whoever begins a [`Copy`] ends it
+//! COPY's binary format, because the server then parses neither numbers nor quoted arrays. Whoever begins a [`struct@Copy`] ends it
 //! with `finish` or `abort`: one that is dropped leaves its connection out of step.
 
 use bytes::{BufMut, Bytes, BytesMut};

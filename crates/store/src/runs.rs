@@ -81,12 +81,15 @@ pub struct Due {
     pub code: Option<String>,
 }
 
+/// number, phone, vars, attempts used, largest batch, was tried, last code
+type DueRow = (i32, i64, Vec<String>, i16, i16, bool, Option<String>);
+
 /// Those of a task who are due, the longest waiting first.
 ///
 /// # Errors
 /// The database did not do it, or a row says what cannot be.
 pub async fn due(conn: &mut PgConnection, task_id: i64, now: DateTime<Utc>, limit: i64) -> Result<Vec<Due>> {
-    let rows: Vec<(i32, i64, Vec<String>, i16, i16, bool, Option<String>)> = sqlx::query_as(
+    let rows: Vec<DueRow> = sqlx::query_as(
         "SELECT r.no, p.phone, p.vars, r.attempt, r.batch_max, m.no IS NOT NULL, m.code
          FROM retries r
          JOIN tasks t ON t.id = r.task_id
