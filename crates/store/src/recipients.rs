@@ -219,7 +219,7 @@ pub async fn find_phone(
 }
 
 /// The numbers of the recipients with these phones. One pass over the audience, with the phones in a hash table of the
-/// server's: pass tens of thousands at once.
+/// server's: pass many at once.
 ///
 /// # Errors
 /// The database did not answer, or a row says what cannot be.

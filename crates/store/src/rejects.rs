@@ -54,6 +54,7 @@ pub async fn insert(connection: &mut PgConnection, audience_id: i64, rejects: &[
 }
 
 /// Names the first line in the reasons of duplicates, which is known only when the recipients have been written.
+/// `connection` is in the import's transaction.
 ///
 /// # Errors
 /// The database did not do it.
@@ -64,6 +65,11 @@ pub async fn name_first_lines(
 ) -> Result<()> {
     let lines: Vec<i64> = duplicates.iter().map(|duplicate| duplicate.line).collect();
     let first_lines: Vec<i64> = duplicates.iter().map(|duplicate| duplicate.first_line).collect();
+    // No statistics know rows this young: taking them for one, the planner would read the whole list for each of them.
+    sqlx::query("SET LOCAL enable_nestloop = off")
+        .execute(&mut *connection)
+        .await
+        .map_err(Error::database("preparing to name the first lines of duplicates"))?;
     sqlx::query(
         "UPDATE rejects SET reason = 'duplicate of line ' || given.first_line
            FROM unnest($2::bigint[], $3::bigint[]) AS given (line, first_line)

@@ -17,7 +17,7 @@ use super::{
 };
 
 /// Duplicates whose first lines are looked up in one pass over the recipients.
-const LOOK_UP_AT_ONCE: usize = 50_000;
+const LOOK_UP_AT_ONCE: usize = 200_000;
 
 /// An import's tasks, seen from the database's side.
 pub(super) struct Writing {
