@@ -94,20 +94,36 @@ pub async fn list(
 /// # Errors
 /// The database did not do it.
 pub async fn holding(conn: &mut PgConnection, task_id: i64) -> Result<Vec<Halt>> {
-    let rows: Vec<HaltRow> = sqlx::query_as(
-        "SELECT h.id, h.scope, h.account, h.value, h.code, h.reason, h.remedy, h.since, h.lifts_at
+    Ok(holding_any(conn, &[task_id]).await?.into_iter().map(|(_, halt)| halt).collect())
+}
+
+#[derive(FromRow)]
+struct HoldingRow {
+    task_id: i64,
+    #[sqlx(flatten)]
+    halt: HaltRow,
+}
+
+/// The halts that hold any of the tasks, with the task; the widest first.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn holding_any(conn: &mut PgConnection, task_ids: &[i64]) -> Result<Vec<(i64, Halt)>> {
+    let rows: Vec<HoldingRow> = sqlx::query_as(
+        "SELECT t.id AS task_id,
+                h.id, h.scope, h.account, h.value, h.code, h.reason, h.remedy, h.since, h.lifts_at
          FROM tasks t JOIN halts h ON h.account = t.account
           AND (h.scope = 4
                OR (h.scope = 3 AND h.value = t.sender)
                OR (h.scope = 2 AND h.value = t.template)
                OR (h.scope = 1 AND h.value = t.id::text))
-         WHERE t.id = $1 ORDER BY h.scope DESC, h.id",
+         WHERE t.id = ANY ($1) ORDER BY h.scope DESC, h.id",
     )
-    .bind(task_id)
+    .bind(task_ids)
     .fetch_all(conn)
     .await
-    .map_err(Error::database("reading what holds a task"))?;
-    rows.into_iter().map(Halt::try_from).collect()
+    .map_err(Error::database("reading what holds tasks"))?;
+    rows.into_iter().map(|row| Ok((row.task_id, row.halt.try_into()?))).collect()
 }
 
 /// Lifts a halt; what was lifted, or none when there is no such halt.

@@ -7,6 +7,7 @@ pub mod audiences;
 pub mod audit;
 pub mod campaigns;
 pub mod database;
+pub mod decisions;
 pub mod effects;
 pub mod error;
 pub mod halts;

@@ -1,7 +1,7 @@
 //! Per-recipient results: every recipient of a task has exactly one place, and here it can be looked up.
 //!
-//! Only reads. The place is the first that holds: an open request names it → sending; it waits in `retries` or stands
-//! beyond the cursor → queued or retrying, or by the task's phase cancelled or expired; else its message row tells.
+//! Only reads. The place is the first that holds: an open request that has no outcome for it yet names it → sending; it
+//! waits in `retries` or stands beyond the cursor → queued or retrying, or by the task's phase cancelled or expired; else its message row tells.
 
 use chrono::{DateTime, Utc};
 use model::{Phone, status::MessageState};
@@ -142,21 +142,21 @@ macro_rules! select_messages {
              placed AS (
                 SELECT c.no, r.phone,
                        -- 4 and 5 are the phases of tasks that will send no more; 9 is expired, 10 to 12 are ours.
-                       CASE WHEN o.no IS NOT NULL AND m.request_id IS DISTINCT FROM o.id THEN 11
+                       CASE WHEN o.attempt IS NOT NULL THEN 11
                             WHEN w.no IS NULL AND m.no IS NOT NULL AND m.state <> 6 THEN m.state
                             WHEN t.state = 4 THEN 12
                             WHEN t.state = 5 THEN 9
                             WHEN m.state = 6 OR w.attempt > 0 THEN 6
                             ELSE 10 END::smallint AS place,
-                       COALESCE(CASE WHEN m.request_id IS DISTINCT FROM o.id THEN o.attempt END,
-                                w.attempt, m.attempt, 0)::smallint AS attempts,
+                       COALESCE(o.attempt, w.attempt, m.attempt, 0)::smallint AS attempts,
                        m.vendor_id, NULLIF(m.code, '') AS code, m.reason, w.due_at AS retry_at,
                        m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.failed_at
                 FROM candidates c CROSS JOIN t
                 JOIN recipients r ON r.audience_id = t.audience_id AND r.no = c.no
                 LEFT JOIN messages m ON m.task_id = $1 AND m.no = c.no
                 LEFT JOIN retries w ON w.task_id = $1 AND w.no = c.no
-                LEFT JOIN open o ON o.no = c.no
+                -- Whoever waits again, or whose row is of this call or a later one, has the call behind it.
+                LEFT JOIN open o ON o.no = c.no AND w.no IS NULL AND o.id > COALESCE(m.request_id, 0)
              )
              SELECT * FROM placed
              WHERE ($4::smallint IS NULL OR place = $4) AND ($5::text IS NULL OR code = $5)

@@ -1,4 +1,5 @@
 //! Campaigns, tasks, halts, suppressions and results against a real database.
+#![expect(clippy::unwrap_used, reason = "a test panics where it stands, and says why")]
 
 use chrono::{DateTime, TimeDelta, Utc};
 use model::{

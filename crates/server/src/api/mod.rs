@@ -4,6 +4,7 @@ mod accounts;
 mod audiences;
 mod campaigns;
 mod codes;
+mod decisions;
 mod events;
 mod exports;
 mod halts;

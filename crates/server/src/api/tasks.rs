@@ -10,7 +10,7 @@ use store::{
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::events;
+use super::{decisions, events};
 use crate::{
     auth::{Caller, Role},
     convert,
@@ -28,6 +28,8 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(resume))
         .routes(routes!(cancel))
         .routes(routes!(events::events))
+        .routes(routes!(decisions::retry_failed))
+        .routes(routes!(decisions::resolve))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -1,4 +1,5 @@
 //! The interface over HTTP, on a real database.
+#![expect(clippy::unwrap_used, reason = "a test panics where it stands, and says why")]
 
 mod common;
 

@@ -142,3 +142,68 @@ async fn changes_are_streamed_as_they_come_until_the_shutdown() {
     let other = start().await;
     assert_eq!(answer(other.request(Method::GET, "/tasks/1/events")).await.0, StatusCode::NOT_FOUND);
 }
+
+/// Three recipients taken: 1 failed by a passing fault, 2 with an invalid number, 3 is unknown. The task is completed.
+async fn a_task_with_failures(server: &crate::common::TestServer) -> i64 {
+    let id = server.launched().await;
+    let mut conn = server.database.connect().await;
+    sqlx::raw_sql(
+        "UPDATE tasks SET cursor = 3, state = 3, ended_at = now();
+         INSERT INTO messages (task_id, no, state, attempt, request_id, code, reason)
+         SELECT t.id, v.no, v.state, 5, 7, v.code, '' FROM tasks t,
+            (VALUES (1, 5, '30004'), (2, 5, '30012'), (3, 7, 'no_answer')) AS v (no, state, code);
+         INSERT INTO troubles SELECT task_id, state, code, no FROM messages;
+         INSERT INTO progress SELECT task_id, CASE state WHEN 5 THEN 9 ELSE 4 END, '', 1 FROM messages;
+         INSERT INTO progress SELECT task_id, 15, code, 1 FROM messages;",
+    )
+    .execute(&mut conn)
+    .await
+    .unwrap();
+    id
+}
+
+async fn assert_audited(server: &crate::common::TestServer, id: i64) {
+    let mut conn = server.database.connect().await;
+    let audit = store::audit::task(&mut conn, id).await.unwrap().unwrap();
+    assert_eq!(audit.findings, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn failed_messages_are_taken_again_but_those_that_would_fail_again() {
+    let server = start().await;
+    let id = a_task_with_failures(&server).await;
+    assert_audited(&server, id).await;
+    let path = format!("/tasks/{id}/retry-failed");
+    let (status, dry) = server.post(&format!("{path}?dry_run=true"), &json!({})).await;
+    assert_eq!((status, &dry["retried"]), (StatusCode::ACCEPTED, &json!(1)), "{dry}");
+    assert_eq!(dry["task"]["state"], "completed");
+    let (_, narrowed) = server.post(&format!("{path}?dry_run=true&code=30012"), &json!({})).await;
+    assert_eq!(narrowed["retried"], 0);
+    let (status, retried) = server.post(&path, &json!({})).await;
+    assert_eq!((status, &retried["retried"]), (StatusCode::ACCEPTED, &json!(1)));
+    let task = server.task(id).await;
+    assert_eq!((task.state, task.counts.retrying, task.counts.failed), (TaskState::Running, 1, 1));
+    assert_eq!(task.ended_at, None);
+    assert_audited(&server, id).await;
+    server.post(&format!("/tasks/{id}/cancel"), &json!({})).await;
+    assert_eq!(server.post(&path, &json!({})).await.0, StatusCode::CONFLICT);
+}
+
+#[tokio::test]
+async fn an_operator_decides_what_unknown_messages_are() {
+    for (decision, state) in [("sent", "accepted"), ("failed", "failed"), ("resend", "retrying")] {
+        let server = start().await;
+        let id = a_task_with_failures(&server).await;
+        let path = format!("/tasks/{id}/resolve");
+        let (_, nobody) = server.post(&path, &json!({"as": decision, "to": ["+919876543210"]})).await;
+        assert_eq!(nobody["resolved"], 0, "{nobody}");
+        let (status, resolved) = server.post(&path, &json!({"as": decision, "to": ["+919876543212"]})).await;
+        assert_eq!((status, &resolved["resolved"]), (StatusCode::ACCEPTED, &json!(1)), "{resolved}");
+        assert_eq!(resolved["task"]["counts"]["unknown"], 0);
+        let (_, page) = server.get(&format!("/tasks/{id}/messages?to=%2B919876543212")).await;
+        assert_eq!(page["items"][0]["state"], state);
+        assert_audited(&server, id).await;
+        let (status, _) = server.post(&path, &json!({"as": "lost"})).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    }
+}
