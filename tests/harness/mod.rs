@@ -1,0 +1,20 @@
+//! What every promise needs: a world of a daemon, a database and vendors; helpers to fill it, to wait and to compare.
+//!
+//! `World::new().start().await` is all that most tests need. It never talks to the program but by its command line, its
+//! configuration file, signals and HTTP. Processes are ended by their id when a world is dropped, also by a panic.
+#![expect(dead_code, unused_imports, reason = "a helper may wait for its first promise")]
+
+pub mod account;
+pub mod campaign;
+pub mod daemon;
+pub mod people;
+pub mod wait;
+pub mod world;
+
+pub use self::{
+    account::Account,
+    campaign::{campaign, template, text},
+    people::{People, phone},
+    wait::{wait_until, within},
+    world::{World, Worlds},
+};
