@@ -11,7 +11,7 @@ use model::{
     counts::{Deltas, Place},
     status::MessageState,
 };
-use sqlx::{PgConnection, Row as _};
+use sqlx::PgConnection;
 
 use crate::{
     Error, Result,
@@ -121,26 +121,20 @@ pub async fn commit_intents(
     deadline_at: DateTime<Utc>,
 ) -> Result<Vec<Committed>> {
     let moved = move_cursors(conn, intents).await?;
-    let withdrawn = take_retries(conn, intents).await?;
+    let mut withdrawn = take_retries(conn, intents).await?;
     let listed = suppressed_phones(conn, intents, now).await?;
     let mut deltas = Deltas::default();
     let mut settled: Vec<MessageRow> = Vec::new();
     let mut requests: Vec<(&Intent, Vec<&Taken>)> = Vec::new();
     let mut results = Vec::with_capacity(intents.len());
     for intent in intents {
-        let is_alive = match intent.source {
-            Source::Fresh { from, .. } => {
-                moved.get(&intent.task_id).is_some_and(|range| range.contains(&from))
-            }
-            Source::Retries => true,
-        };
-        if !is_alive {
+        let is_fresh = matches!(intent.source, Source::Fresh { .. });
+        if is_fresh && !moved.contains(&intent.request_id) {
             results.push(Committed::Dropped);
             continue;
         }
-        let came = |no: i32| {
-            matches!(intent.source, Source::Fresh { .. }) || withdrawn.contains(&(intent.task_id, no))
-        };
+        // A row goes to the first intent of the group that names it: another may have been read before a quick pause.
+        let mut came = |no: i32| is_fresh || withdrawn.remove(&(intent.task_id, no));
         for unfit in intent.unfit.iter().filter(|unfit| came(unfit.no)) {
             settled.push(MessageRow::unfit(intent.task_id, unfit));
             let to = Place::Message(MessageState::Failed, &unfit.code);
@@ -176,25 +170,24 @@ pub async fn commit_intents(
 /// `suppressions.reason` of those who opted out: it withholds marketing only.
 const OPT_OUT: i16 = 1;
 
-/// Moves the cursors of tasks that may run and stand where they are expected; the ranges that were taken.
-async fn move_cursors(
-    conn: &mut PgConnection,
-    intents: &[Intent],
-) -> Result<HashMap<i64, std::ops::Range<i32>>> {
+/// Moves the cursors of tasks that may run and stand where they are expected; the requests that joined on.
+async fn move_cursors(conn: &mut PgConnection, intents: &[Intent]) -> Result<HashSet<i64>> {
     let mut ranges: BTreeMap<i64, std::ops::Range<i32>> = BTreeMap::new();
+    let mut joined: Vec<(i64, i64)> = Vec::new();
     for intent in intents {
         if let Source::Fresh { from, to } = intent.source {
             let range = ranges.entry(intent.task_id).or_insert(from..from);
-            // A later intent that does not join on was prefetched before a drop: it is dropped as well.
+            // One that does not join on was prefetched before a drop, or a second time: it is dropped.
             if range.end == from {
                 range.end = to;
+                joined.push((intent.task_id, intent.request_id));
             }
         }
     }
     if ranges.is_empty() {
-        return Ok(HashMap::new());
+        return Ok(HashSet::new());
     }
-    let rows = sqlx::query(
+    let moved: HashSet<i64> = sqlx::query_scalar(
         "UPDATE tasks t SET cursor = i.upto
          FROM UNNEST($1::bigint[], $2::integer[], $3::integer[]) AS i (id, since, upto)
          WHERE t.id = i.id AND t.cursor = i.since AND t.state = 2 AND NOT t.paused
@@ -206,8 +199,10 @@ async fn move_cursors(
     .bind(ranges.values().map(|range| range.end).collect::<Vec<_>>())
     .fetch_all(conn)
     .await
-    .map_err(Error::database("moving cursors"))?;
-    Ok(rows.iter().map(|row| row.get(0)).filter_map(|id| Some((id, ranges.get(&id)?.clone()))).collect())
+    .map_err(Error::database("moving cursors"))?
+    .into_iter()
+    .collect();
+    Ok(joined.into_iter().filter(|(task_id, _)| moved.contains(task_id)).map(|(_, id)| id).collect())
 }
 
 /// Takes the named rows out of `retries` where their tasks may run; those that were there.
