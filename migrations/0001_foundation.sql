@@ -7,7 +7,7 @@
 CREATE TABLE audiences (
     id             bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name           text NOT NULL,
-    status         smallint NOT NULL,               -- 1 importing, 2 ready, 3 failed
+    status         smallint NOT NULL,               -- 1 importing, 2 ready, 3 failed, 4 deleted
     phone_column   text,
     columns        text[] NOT NULL DEFAULT '{}',    -- the CSV's other columns, in the order of recipients.vars
     rows_read      bigint NOT NULL DEFAULT 0,
