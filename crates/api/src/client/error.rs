@@ -34,7 +34,7 @@ pub enum ClientError {
         reason: String,
     },
     /// campaignd says no, and why.
-    #[error("{0}")]
+    #[error("{}", sentence(.0))]
     Refused(Box<Problem>),
     /// Something answers that does not speak like campaignd.
     #[error("{url}: {reason}. Is that address campaignd's?")]
@@ -109,6 +109,15 @@ impl ClientError {
     }
 }
 
+/// What is wrong, then each field, unless that has been said already.
+fn sentence(problem: &Problem) -> String {
+    let mut text = if problem.detail.is_empty() { problem.title.clone() } else { problem.detail.clone() };
+    for error in problem.errors.iter().filter(|error| !problem.detail.contains(&error.message)) {
+        text.push_str(&format!("\n  {}: {}", error.field, error.message));
+    }
+    text
+}
+
 /// The cause at the bottom of the chain says most: `Connection refused (os error 111)`.
 fn innermost(error: &reqwest::Error) -> String {
     if error.is_timeout() {
@@ -125,4 +134,32 @@ fn without_query(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     url.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: u16, body: &str, has_token: bool) -> String {
+        let url = Url::parse("http://127.0.0.1:1/api/v1/campaigns?limit=1").unwrap();
+        ClientError::refused(&url, StatusCode::from_u16(status).unwrap(), body.as_bytes(), has_token)
+            .to_string()
+    }
+
+    #[test]
+    fn a_refusal_says_each_thing_once() {
+        let one = r#"{"detail":"name: is empty","errors":[{"field":"name","message":"is empty"}]}"#;
+        assert_eq!(refused(422, one, true), "name: is empty");
+        let two = r#"{"detail":"2 fields are wrong","errors":[{"field":"a","message":"x"},{"field":"b","message":"y"}]}"#;
+        assert_eq!(refused(422, two, true), "2 fields are wrong\n  a: x\n  b: y");
+    }
+
+    #[test]
+    fn what_is_no_problem_document_is_told_too() {
+        assert!(refused(401, "{}", false).contains("--token"));
+        assert!(refused(404, "", true).ends_with("does not offer this"));
+        let other = refused(502, "<html>Bad Gateway</html>", true);
+        assert!(other.contains("answered 502") && other.contains("Is that address campaignd's?"), "{other}");
+        assert!(!other.contains("limit=1"), "{other}");
+    }
 }

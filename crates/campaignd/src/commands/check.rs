@@ -67,11 +67,22 @@ fn finding(subject: impl Into<String>, verdict: Verdict, message: impl Into<Stri
 }
 
 fn configuration(config: &Config) -> Vec<Finding> {
-    let message = match &config.file {
-        Some(file) => format!("{} is read; {} accounts", file.display(), config.accounts.len()),
-        None => format!("no file; the environment alone; {} accounts", config.accounts.len()),
+    let source = match &config.file {
+        Some(file) => format!("{} is read", file.display()),
+        None => "no file; the environment alone".to_owned(),
     };
-    let mut findings = vec![finding("configuration", Verdict::Ok, message)];
+    let accounts = match config.accounts.len() {
+        1 => "1 account".to_owned(),
+        count => format!("{count} accounts"),
+    };
+    let kept = |days: Option<u32>| days.map_or("as by default".to_owned(), |days| format!("{days} days"));
+    let retention = format!(
+        "results are kept {}, callbacks {}",
+        kept(config.retention.messages_days),
+        kept(config.retention.callbacks_days)
+    );
+    let mut findings =
+        vec![finding("configuration", Verdict::Ok, format!("{source}; {accounts}; {retention}"))];
     findings.extend(
         config.warnings.iter().map(|warning| finding("configuration", Verdict::Warning, warning.as_str())),
     );

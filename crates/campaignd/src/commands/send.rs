@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use api::{Audience, Campaign, NewCampaign, client::Client};
 use clap::Args;
 
@@ -76,7 +76,12 @@ pub async fn run(context: &Context, args: SendArgs) -> anyhow::Result<Outcome> {
         );
     }
     let campaign = campaign(args, name, message, &imported)?;
-    let created = create_once(&client, &campaign, &format!("{key}-campaign")).await?;
+    let created = create_once(&client, &campaign, &format!("{key}-campaign")).await.with_context(|| {
+        format!(
+            "audience {} is imported and stays (`campaignd campaign create --audience {}`)",
+            imported.id, imported.id
+        )
+    })?;
     let Some(task) = created.task_id else {
         bail!(
             "campaign {} was created but not launched: `campaignd campaign launch {}`",

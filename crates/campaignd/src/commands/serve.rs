@@ -38,16 +38,12 @@ pub async fn run(context: &Context, args: &ServeArgs) -> anyhow::Result<Outcome>
         config.server.listen = listen;
     }
     let stop = stop_on_signal()?;
-    serve(config, stop, |_| {}).await?;
+    serve(config, stop).await?;
     Ok(Outcome::Done)
 }
 
-/// Runs a daemon until `stop`. `is_listening` is told where, which matters with port 0.
-pub async fn serve(
-    config: Config,
-    stop: CancellationToken,
-    is_listening: impl FnOnce(std::net::SocketAddr),
-) -> anyhow::Result<()> {
+/// Binds where the configuration says, and runs a daemon until `stop`.
+async fn serve(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     if let Some(file) = &config.file {
         tracing::info!(file = %file.display(), accounts = config.accounts.len(), "configuration read");
     }
@@ -58,9 +54,12 @@ pub async fn serve(
     let listener = TcpListener::bind(listen).await.with_context(|| {
         format!("listening on {listen} (server.listen): is another campaignd running? Choose another port or stop that one")
     })?;
+    serve_on(listener, config, stop).await
+}
+
+/// Runs a daemon on a port that is bound already, until `stop`.
+pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationToken) -> anyhow::Result<()> {
     let address = listener.local_addr().context("asking for the port")?;
-    // Before anything slow, so that `/healthz` answers while the database is being started.
-    is_listening(address);
     let data_dir = config.database.data_dir.clone();
     let lock = tokio::task::spawn_blocking(move || DataDirLock::take(&data_dir)).await??;
     let node = lock.node_id(system::new_uuid())?;
