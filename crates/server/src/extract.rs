@@ -42,6 +42,7 @@ fn body_problem(rejection: &BytesRejection) -> Problem {
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
     let bytes = if bytes.trim_ascii().is_empty() { b"{}" } else { bytes };
+    refuse_nul(bytes)?;
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
@@ -49,6 +50,38 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
     })?;
     deserializer.end().map_err(|error| json_problem(".", &error))?;
     Ok(value)
+}
+
+/// Refuses the one character that the database cannot keep in a text.
+fn refuse_nul(bytes: &[u8]) -> Answer<()> {
+    const ESCAPED: &[u8] = b"\\u0000";
+    if !bytes.windows(ESCAPED.len()).any(|window| window == ESCAPED) {
+        return Ok(());
+    }
+    // The backslash may be escaped itself; what is no JSON is refused with its own words.
+    let Ok(value) = serde_json::from_slice::<serde_json::Value>(bytes) else { return Ok(()) };
+    match path_of_nul(&value) {
+        Some(path) => {
+            let field = if path.is_empty() { "." } else { path.trim_start_matches('.') };
+            Err(Problem::field(field, "holds the character U+0000: remove it"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn path_of_nul(value: &serde_json::Value) -> Option<String> {
+    match value {
+        serde_json::Value::String(text) => text.contains('\0').then(String::new),
+        serde_json::Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .find_map(|(index, item)| path_of_nul(item).map(|path| format!("[{index}]{path}"))),
+        serde_json::Value::Object(members) => members.iter().find_map(|(key, item)| {
+            let path = if key.contains('\0') { Some(String::new()) } else { path_of_nul(item) };
+            path.map(|path| format!(".{}{path}", key.replace('\0', "")))
+        }),
+        _ => None,
+    }
 }
 
 fn json_problem(path: &str, error: &serde_json::Error) -> Problem {
@@ -75,6 +108,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        if parts.uri.query().is_some_and(|query| query.contains("%00")) {
+            return Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "the query holds the character U+0000: remove it",
+            ));
+        }
         match Query::<T>::try_from_uri(&parts.uri) {
             Ok(Query(params)) => Ok(Self(params)),
             Err(rejection) => Err(Problem::new(StatusCode::BAD_REQUEST, rejection.body_text())),

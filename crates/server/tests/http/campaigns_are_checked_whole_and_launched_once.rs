@@ -36,6 +36,11 @@ async fn every_wrong_field_is_named() {
         let (status, problem) = server.post("/campaigns", &wrong).await;
         assert_eq!((status, fields(&problem)), (StatusCode::UNPROCESSABLE_ENTITY, vec![field]));
     }
+    let mut wrong = campaign(id);
+    wrong["message"]["template"]["components"][0]["parameters"][0]["text"] = json!("a\u{0}b");
+    let (status, problem) = server.post("/campaigns", &wrong).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(fields(&problem), ["message.template.components[0].parameters[0].text"]);
     let mut without = campaign(id);
     without.as_object_mut().unwrap().remove("message");
     assert_eq!(fields(&server.post("/campaigns", &without).await.1), ["message"]);

@@ -41,6 +41,7 @@ async fn what_is_not_there_is_a_problem_too() {
         (Method::GET, "/tasks?limit=many", StatusCode::BAD_REQUEST),
         (Method::GET, "/tasks?stat=running", StatusCode::BAD_REQUEST),
         (Method::GET, "/tasks?after=x", StatusCode::BAD_REQUEST),
+        (Method::GET, "/tasks?q=%00", StatusCode::BAD_REQUEST),
     ] {
         let (status, problem) = answer(server.request(method, path)).await;
         assert_eq!(
