@@ -38,4 +38,4 @@ check:
 
 bench:
 	@scripts/ensure.sh rust postgres
-	@$(CARGO) bench --workspace $(ARGS)
+	@$(CARGO) bench --package store $(ARGS)
