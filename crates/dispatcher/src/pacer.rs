@@ -159,7 +159,7 @@ impl Pacer {
                 match TaskRun::start(planned, &account.client, &self.shared.db, &self.plan.wake) {
                     Ok(run) => self.runs.push_back(run),
                     Err(error) => {
-                        tracing::error!(task.id = task_id, error, "the task's message cannot be sent")
+                        tracing::error!(task.id = task_id, error, "the task's message cannot be sent");
                     }
                 }
             }

@@ -7,7 +7,7 @@ use model::disposition::Scope;
 use store::{
     Error, PgConnection,
     effects::{self, Effects, NewHalt},
-    inbox,
+    idempotency, inbox,
     leases::{self, Lease},
     maintenance, progress, reports,
 };
@@ -61,6 +61,7 @@ async fn general(shared: &Shared, round: u64) -> store::Result<()> {
         for day in 0..3 {
             inbox::ensure_partition(&mut conn, now.date_naive() + TimeDelta::days(day)).await?;
         }
+        idempotency::forget(&mut conn, now - TimeDelta::days(1)).await?;
     }
     if round.is_multiple_of(SLOW) {
         while progress::fold(&mut conn).await? {}

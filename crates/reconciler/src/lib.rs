@@ -24,6 +24,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use vendors::Vendor;
 
+/// Is told that (account, scope, sender) is too fast.
+pub type SlowDown = Arc<dyn Fn(&str, Scope, &str) + Send + Sync>;
+
 /// What a reconciler is made of.
 pub struct Setup {
     /// The database.
@@ -37,7 +40,7 @@ pub struct Setup {
     /// The accounts that this node owns, as they change.
     pub leases: watch::Receiver<Vec<Lease>>,
     /// Told when a callback says that a scope of an account is too fast: (account, scope, sender).
-    pub slow_down: Arc<dyn Fn(&str, Scope, &str) + Send + Sync>,
+    pub slow_down: SlowDown,
     /// Told when an account may have something to send again.
     pub wake_dispatcher: Arc<dyn Fn(&str) + Send + Sync>,
     /// Rings when something was appended to the inbox by this node.
@@ -50,7 +53,7 @@ struct Shared {
     clock: Clock,
     random: Random,
     vendors: HashMap<String, Vendor>,
-    slow_down: Arc<dyn Fn(&str, Scope, &str) + Send + Sync>,
+    slow_down: SlowDown,
     wake_dispatcher: Arc<dyn Fn(&str) + Send + Sync>,
     watches: Mutex<HashMap<String, Watch>>,
 }

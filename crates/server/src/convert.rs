@@ -130,7 +130,7 @@ pub fn halt_reason(halt: &Halt) -> String {
 pub fn task(state: &AppState, task: store::tasks::Task, halts: &[&Halt]) -> ::api::Task {
     let shown = task_state(task.state());
     let is_running = shown == ::api::TaskState::Running;
-    let live = (state.live.task)(task.id).filter(|_| is_running).unwrap_or_default();
+    let live = (state.live.task)(&task.account, task.id).filter(|_| is_running).unwrap_or_default();
     let (waiting_for, waiting_until) = if shown == ::api::TaskState::Halted {
         (Some(::api::WaitingFor::Halt), last_lift(halts))
     } else {

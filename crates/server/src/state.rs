@@ -147,13 +147,16 @@ pub struct TaskLive {
     pub waiting_until: Option<DateTime<Utc>>,
 }
 
+/// How a task of an account fares: the account's name and the task's id.
+pub type OfTask = Arc<dyn Fn(&str, i64) -> Option<TaskLive> + Send + Sync>;
+
 /// What only the daemon's running parts know. None of these may block.
 #[derive(Clone)]
 pub struct Live {
     /// How an account fares.
     pub account: Arc<dyn Fn(&str) -> AccountLive + Send + Sync>,
-    /// How a task fares; none: not of this node.
-    pub task: Arc<dyn Fn(i64) -> Option<TaskLive> + Send + Sync>,
+    /// How a task of an account fares; none: not of this node.
+    pub task: OfTask,
     /// Something changed that the account's sending should look at now.
     pub wake: Arc<dyn Fn(&str) + Send + Sync>,
     /// The loop that renews leases is alive.
@@ -167,7 +170,7 @@ impl Default for Live {
     fn default() -> Self {
         Self {
             account: Arc::new(|_| AccountLive::default()),
-            task: Arc::new(|_| None),
+            task: Arc::new(|_, _| None),
             wake: Arc::new(|_| {}),
             is_lease_loop_alive: Arc::new(|| true),
             metrics: Arc::new(|_| {}),

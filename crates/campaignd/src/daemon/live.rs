@@ -5,7 +5,9 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use chrono::TimeDelta;
 use dispatcher::Dispatcher;
+use model::Clock;
 
 type Wake = Arc<dyn Fn(&str) + Send + Sync>;
 
@@ -16,12 +18,14 @@ pub struct Running(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     parts: OnceLock<(dispatcher::Live, Wake)>,
+    clock: OnceLock<Clock>,
     is_stopping: AtomicBool,
 }
 
 impl Running {
     /// The dispatcher has started.
-    pub fn set(&self, dispatcher: &Dispatcher) {
+    pub fn set(&self, dispatcher: &Dispatcher, clock: &Clock) {
+        let _ = self.0.clock.set(clock.clone());
         let _ = self.0.parts.set((dispatcher.live(), dispatcher.wake()));
     }
 
@@ -35,7 +39,7 @@ impl Running {
         let [of_account, of_task, of_wake, of_lease, of_metrics] = std::array::from_fn(|_| self.clone());
         server::Live {
             account: Arc::new(move |name| of_account.account(name)),
-            task: Arc::new(move |task_id| of_task.task(task_id)),
+            task: Arc::new(move |account, task_id| of_task.task(account, task_id)),
             wake: Arc::new(move |account| {
                 if let Some((_, wake)) = of_wake.0.parts.get() {
                     wake(account);
@@ -67,10 +71,19 @@ impl Running {
         }
     }
 
-    fn task(&self, task_id: i64) -> Option<server::TaskLive> {
+    fn task(&self, account: &str, task_id: i64) -> Option<server::TaskLive> {
         let (live, _) = self.0.parts.get()?;
+        let account = live.account(account);
+        let open_for = account.breaker_open_for.and_then(|left| TimeDelta::from_std(left).ok());
+        let (waiting_for, waiting_until) = match open_for {
+            _ if account.database_is_away => (Some(api::WaitingFor::Database), None),
+            Some(left) => {
+                (Some(api::WaitingFor::Breaker), self.0.clock.get().map(|clock| clock.now() + left))
+            }
+            None => (None, None),
+        };
         let messages_per_second = live.task(task_id).messages_per_second;
-        Some(server::TaskLive { messages_per_second, waiting_for: None, waiting_until: None })
+        Some(server::TaskLive { messages_per_second, waiting_for, waiting_until })
     }
 
     fn metrics(&self, accounts: &[String], text: &mut String) {

@@ -155,7 +155,7 @@ fn work(
         wake_dispatcher: dispatcher.wake(),
         appended: inbox.appended(),
     });
-    running.set(&dispatcher);
+    running.set(&dispatcher, clock);
     (dispatcher, reconciler)
 }
 
