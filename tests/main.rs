@@ -8,5 +8,15 @@
     reason = "a test that cannot go on should panic and say why"
 )]
 
+mod a_halt_stands_until_lifted;
+mod a_messy_spreadsheet_is_imported_with_a_reason_for_each_bad_row;
+mod a_paused_task_takes_nobody_and_resumes;
+mod counts_add_up_at_every_instant;
 mod each_vendor_sends_each_recipient_one_message;
+mod early_doubled_and_reordered_callbacks_change_nothing;
 mod harness;
+mod kill_nine_sends_nobody_twice;
+mod sigterm_loses_nobody;
+mod the_api_refuses_clearly;
+mod the_configured_rate_is_kept;
+mod vendor_codes_are_acted_on;

@@ -193,7 +193,12 @@ impl World {
 
     /// Imports a CSV and waits for its end, however it is.
     pub async fn import(&self, csv: impl Into<reqwest::Body>) -> Audience {
-        let how = client::ImportAudience { name: "People".to_owned(), wait: true, ..Default::default() };
+        let how = client::ImportAudience {
+            name: "People".to_owned(),
+            default_region: Some("IN".to_owned()),
+            phone_column: None,
+            wait: true,
+        };
         self.api().import_audience(&how, csv, None, None).await.unwrap()
     }
 

@@ -1,0 +1,59 @@
+//! No second at the vendor holds more messages than the sender's rate and one burst, and the rate is used.
+
+use simulator::{Arrival, CallbackOptions, SimulatorOptions};
+
+use crate::harness::{Account, People, World, campaign, within};
+
+const SECOND_US: u64 = 1_000_000;
+
+/// Sends to everybody at the rate; returns the vendor's arrivals.
+async fn arrivals(account: Account, people: People) -> Vec<Arrival> {
+    let callbacks = CallbackOptions { enabled: false, ..CallbackOptions::default() };
+    let options = SimulatorOptions { callbacks, ..SimulatorOptions::default() };
+    let world = World::new().simulator(options).account(account.clone()).start().await;
+    let audience = world.import_people(people).await;
+    let task = world.launch(&campaign(&account, audience)).await;
+    world.wait_for_completion(task, within(30)).await;
+    people.assert_each_accepted_once(&world.simulator.accepted_by_recipient());
+    world.audit().await;
+    world.simulator.arrivals()
+}
+
+/// The most messages in any window of one second.
+fn busiest_second(arrivals: &[Arrival]) -> u64 {
+    let window = |first: usize| {
+        let end = arrivals[first].at_us + SECOND_US;
+        arrivals[first..]
+            .iter()
+            .take_while(|arrival| arrival.at_us < end)
+            .map(|a| u64::from(a.messages))
+            .sum()
+    };
+    (0..arrivals.len()).map(window).max().unwrap()
+}
+
+/// Messages a second between the first and the last arrival, the first one's own not counted.
+fn mean_rate(arrivals: &[Arrival]) -> f64 {
+    let (first, last) = (arrivals.first().unwrap(), arrivals.last().unwrap());
+    let messages: u32 = arrivals[1..].iter().map(|arrival| u32::from(arrival.messages)).sum();
+    f64::from(messages) / (last.at_us - first.at_us) as f64 * SECOND_US as f64
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_single_calls() {
+    let account = Account::sobot_io().sender("messages_per_second", 80);
+    let arrivals = arrivals(account, People(320)).await;
+    let (busiest, mean) = (busiest_second(&arrivals), mean_rate(&arrivals));
+    assert!(busiest <= 84, "{busiest} messages in one second at 80/s");
+    assert!(mean >= 72.0, "{mean:.1}/s on the whole at 80/s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_batches() {
+    let batch = 50;
+    let account = Account::exotel().set("batch_size", batch).sender("messages_per_second", 200);
+    let arrivals = arrivals(account, People(1_000)).await;
+    let (busiest, mean) = (busiest_second(&arrivals), mean_rate(&arrivals));
+    assert!(busiest <= 200 + batch, "{busiest} messages in one second at 200/s");
+    assert!(mean >= 180.0, "{mean:.1}/s on the whole at 200/s");
+}
