@@ -10,7 +10,7 @@ pub enum ImportError {
         bytes: u64,
     },
     /// The upload could not be read.
-    #[error("the upload could not be read: {reason}")]
+    #[error("the upload could not be read: {reason}; import the file again")]
     Upload {
         /// What the connection said.
         reason: String,
