@@ -76,12 +76,12 @@ impl AccountState {
         self.paces.get(sender)
     }
 
-    /// A vendor's answer or callback said that a scope is too fast.
-    pub(crate) fn slow_down(&self, scope: Scope, sender: &str) {
+    /// A vendor's answer or callback said that a scope is too fast. `measured`: the account's messages per second lately.
+    pub(crate) fn slow_down(&self, scope: Scope, sender: &str, measured: f64) {
         match scope {
-            Scope::Sender => self.paces.get(sender).into_iter().for_each(|pace| pace.slow_down(0.0)),
+            Scope::Sender => self.paces.get(sender).into_iter().for_each(|pace| pace.slow_down(measured)),
             Scope::Account | Scope::Task | Scope::Template => {
-                self.paces.values().for_each(|pace| pace.slow_down(0.0));
+                self.paces.values().for_each(|pace| pace.slow_down(measured));
             }
         }
     }
@@ -159,7 +159,19 @@ pub(crate) async fn work(shared: Arc<Shared>, owner: Arc<Owner>, acquired: Acqui
     drop(jobs);
     while !owner.stop.is_cancelled() {
         look(&shared, &owner, &plans).await;
+        if committer.is_finished() {
+            tracing::error!(
+                account.name = account.config.name,
+                "the committer ended; the account begins again"
+            );
+            owner.stop.cancel();
+        }
         tokio::select! {
+            Some(ended) = pacers.join_next() => {
+                // A pacer ends only when told to: it died, and its sender would stand still unseen.
+                tracing::error!(account.name = account.config.name, ?ended, "a pacer died; the account begins again");
+                owner.stop.cancel();
+            }
             () = account.wake.notified() => {}
             () = tokio::time::sleep(LOOK) => {}
             () = owner.stop.cancelled() => {}

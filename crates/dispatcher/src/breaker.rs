@@ -69,6 +69,11 @@ impl Breaker {
         }
     }
 
+    /// The call that was to be the probe never began.
+    pub(crate) fn release_probe(&self) {
+        self.lock().probing_since = None;
+    }
+
     /// Until when no call begins; none while it is closed.
     pub(crate) fn open_until(&self) -> Option<Instant> {
         self.lock().until

@@ -1,9 +1,13 @@
 //! One call to the vendor: from a committed intent to outcomes on their way to the committer.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::OnceCell, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use model::verdict::Verdict;
+use futures::FutureExt as _;
+use model::{
+    disposition::Disposition,
+    verdict::{Failure, Verdict},
+};
 use store::{
     intents::Taken,
     outcomes::{Again, CallResult, Outcome},
@@ -13,7 +17,7 @@ use vendors::{Outgoing, codes};
 
 use crate::{
     Shared,
-    account::Owner,
+    account::{AccountState, Owner},
     commit::{Job, Recorded},
     judge::About,
     run::RunFacts,
@@ -26,7 +30,7 @@ pub(crate) struct Call {
     /// Who is sent to, and in the same order what.
     pub(crate) taken: Vec<Taken>,
     pub(crate) outgoing: Vec<Outgoing>,
-    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) permit: Option<OwnedSemaphorePermit>,
     pub(crate) jobs: mpsc::Sender<Job>,
 }
 
@@ -47,15 +51,10 @@ impl Call {
             pace.depart(n).await;
         }
         if !owner.trust.covers(account.config.timeouts.total + MARGIN) {
-            return self.withdraw(&shared).await;
+            return self.withdraw(&shared, &account).await;
         }
         shared.live.departed(&account.config.name, self.facts.run.task_id, n);
-        let mut verdicts = account.client.send(&self.facts.compiled.facts, &self.outgoing).await;
-        if verdicts.len() != self.taken.len() {
-            // One verdict per message is the client's promise. Were it broken, nobody's fate would be known.
-            tracing::error!(account.name = account.config.name, "the client gave a wrong number of verdicts");
-            verdicts.truncate(self.taken.len());
-        }
+        let verdicts = self.send(&account).await;
         account.breaker.observe(verdicts.iter().any(is_usable));
         let about = About {
             call: &self,
@@ -64,12 +63,14 @@ impl Call {
             random: &shared.random,
             now: shared.clock.now(),
             batch: self.taken.len(),
+            slow_downs: OnceCell::new(),
         };
         let mut recorded = Vec::with_capacity(self.taken.len());
         for (index, verdict) in verdicts.into_iter().enumerate() {
             let judged = owner.judge.judge(&about, index, verdict);
             if let Some(scope) = judged.slow_down {
-                account.slow_down(scope, &self.facts.run.sender);
+                let measured = shared.live.account(&account.config.name).messages_per_second;
+                account.slow_down(scope, &self.facts.run.sender, measured);
             }
             recorded.push(judged.recorded);
         }
@@ -79,8 +80,31 @@ impl Call {
         let _ = jobs.send(Job::Outcomes(recorded)).await;
     }
 
+    /// One verdict per message, whatever the client does: were there none, the recipient would be sending for ever.
+    async fn send(&self, account: &AccountState) -> Vec<Verdict> {
+        let sent =
+            AssertUnwindSafe(account.client.send(&self.facts.compiled.facts, &self.outgoing)).catch_unwind();
+        let mut verdicts = sent.await.unwrap_or_default();
+        if verdicts.len() != self.taken.len() {
+            tracing::error!(
+                account.name = account.config.name,
+                "the vendor's client gave a wrong number of verdicts"
+            );
+            let unknown = Verdict::Unknown(Failure {
+                code: codes::MISSING_IN_ANSWER.to_owned(),
+                reason: "the answer could not be judged".to_owned(),
+                rule: Disposition::Unknown.into(),
+                retry_after: None,
+            });
+            verdicts.clear();
+            verdicts.resize(self.taken.len(), unknown);
+        }
+        verdicts
+    }
+
     /// The call never began: everybody back where they were.
-    async fn withdraw(self, shared: &Shared) {
+    async fn withdraw(self, shared: &Shared, account: &AccountState) {
+        account.breaker.release_probe();
         let now = shared.clock.now();
         let recorded = self
             .taken

@@ -4,7 +4,7 @@
 //! outcome is not known is looked up before it is repeated.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -16,7 +16,7 @@ use store::{
     Error, PgConnection,
     effects::{self, Effects},
     intents::{self, Committed, Intent, Source},
-    leases,
+    leases::{self, Fate, TransactionId},
     outcomes::{self, Outcome},
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -77,7 +77,7 @@ pub(crate) async fn run(shared: Arc<Shared>, owner: Arc<Owner>, mut jobs: mpsc::
         }
         if owner.stop.is_cancelled() || owner.is_lost() {
             // Taken by nobody: the cursor has not moved.
-            takings.drain(..).for_each(|taking| dropped(&taking));
+            takings.drain(..).for_each(|taking| dropped(&owner, &taking));
         }
         let closed = closed_by(&mut open, &recorded);
         match commit(&shared, &owner, &takings, &recorded, &closed).await {
@@ -88,7 +88,7 @@ pub(crate) async fn run(shared: Arc<Shared>, owner: Arc<Owner>, mut jobs: mpsc::
             }
             None => {
                 owner.lose();
-                takings.iter().for_each(|taking| dropped(taking));
+                takings.iter().for_each(|taking| dropped(&owner, taking));
                 give_evidence(&shared, &owner, &recorded).await;
             }
         }
@@ -119,23 +119,56 @@ async fn commit(
     closed: &[i64],
 ) -> Option<Vec<Committed>> {
     let intents: Vec<Intent> = takings.iter().map(|taking| taking.intent.clone()).collect();
-    let mut is_ambiguous = false;
     loop {
-        match try_commit(shared, owner, &intents, recorded, closed, &mut is_ambiguous).await {
-            Ok(results) => {
+        let error = match try_commit(shared, owner, &intents, recorded, closed).await {
+            Ok(Commit::Done(results)) => {
                 owner.account.database_is_away.store(false, Ordering::Release);
                 return Some(results);
             }
-            Err(Error::Fenced) => return None,
-            Err(error) => {
-                if !owner.account.database_is_away.swap(true, Ordering::AcqRel) {
-                    tracing::error!(account.name = owner.account.config.name, %error,
-                        "outcomes cannot be recorded; nothing is sent until they can");
+            Ok(Commit::Unanswered(transaction, results, error)) => {
+                note_away(owner, &error);
+                if became_of(shared, transaction).await == Fate::Committed {
+                    owner.account.database_is_away.store(false, Ordering::Release);
+                    return Some(results);
                 }
-                tokio::time::sleep(RETRY).await;
+                continue;
             }
-        }
+            Err(Error::Fenced) => return None,
+            Err(error) => error,
+        };
+        note_away(owner, &error);
+        tokio::time::sleep(RETRY).await;
     }
+}
+
+fn note_away(owner: &Owner, error: &Error) {
+    if !owner.account.database_is_away.swap(true, Ordering::AcqRel) {
+        tracing::error!(account.name = owner.account.config.name, %error,
+            "outcomes cannot be recorded; nothing is sent until they can");
+    }
+}
+
+/// What became of a transaction whose commit gave no answer; asked until it is known.
+async fn became_of(shared: &Shared, transaction: TransactionId) -> Fate {
+    loop {
+        let asked = async {
+            let mut conn = shared.db.hot.acquire().await.map_err(Error::database("asking for a commit"))?;
+            leases::fate(&mut conn, transaction).await
+        };
+        match asked.await {
+            Ok(Fate::InProgress) => {}
+            Ok(fate) => return fate,
+            Err(error) => tracing::debug!(%error, "what became of a commit cannot be asked yet"),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// How a commit ended.
+enum Commit {
+    Done(Vec<Committed>),
+    /// It gave no answer: the results hold if the transaction is there.
+    Unanswered(TransactionId, Vec<Committed>, Error),
 }
 
 async fn try_commit(
@@ -144,43 +177,24 @@ async fn try_commit(
     intents: &[Intent],
     recorded: &[Recorded],
     closed: &[i64],
-    is_ambiguous: &mut bool,
-) -> store::Result<Vec<Committed>> {
+) -> store::Result<Commit> {
     let began = "recording intents and outcomes";
     let mut transaction = shared.db.hot.begin().await.map_err(Error::database(began))?;
     let conn: &mut PgConnection = &mut transaction;
-    leases::fence(conn, &owner.lease).await?;
-    let (mut standing, mut known) = (HashMap::new(), HashSet::new());
-    let all: Vec<&Outcome> = recorded.iter().map(|recorded| &recorded.outcome).collect();
-    if *is_ambiguous {
-        let tasks: Vec<i64> = intents.iter().map(|intent| intent.task_id).collect();
-        let requests: Vec<i64> = intents.iter().map(|intent| intent.request_id).collect();
-        standing = intents::which_stand(conn, &owner.lease, &tasks, &requests).await?;
-        known = outcomes::which_are_recorded(conn, &all).await?;
-    }
+    let id = leases::fence(conn, &owner.lease).await?;
     let now = shared.clock.now();
     let timeout = owner.account.config.timeouts.total;
     let deadline_at = now + TimeDelta::from_std(timeout).unwrap_or(TimeDelta::MAX);
-    let fresh: Vec<Intent> =
-        intents.iter().filter(|intent| !standing.contains_key(&intent.request_id)).cloned().collect();
-    let mut committed =
-        intents::commit_intents(conn, &owner.lease, &fresh, now, deadline_at).await?.into_iter();
-    let new: Vec<&Outcome> =
-        all.into_iter().filter(|outcome| !known.contains(&(outcome.request_id, outcome.taken.no))).collect();
-    outcomes::record_outcomes(conn, &new, closed).await?;
+    let committed = intents::commit_intents(conn, &owner.lease, intents, now, deadline_at).await?;
+    let outcomes: Vec<&Outcome> = recorded.iter().map(|recorded| &recorded.outcome).collect();
+    outcomes::record_outcomes(conn, &outcomes, closed).await?;
     for Recorded { effects, .. } in recorded {
         effects::apply(conn, effects, now).await?;
     }
-    // From here on a failure leaves it open whether the transaction was committed.
-    *is_ambiguous = true;
-    transaction.commit().await.map_err(Error::database(began))?;
-    Ok(intents
-        .iter()
-        .map(|intent| match standing.remove(&intent.request_id) {
-            Some(nos) => Committed::Taken(nos),
-            None => committed.next().unwrap_or(Committed::Dropped),
-        })
-        .collect())
+    Ok(match transaction.commit().await {
+        Ok(()) => Commit::Done(committed),
+        Err(error) => Commit::Unanswered(id, committed, Error::database(began)(error)),
+    })
 }
 
 /// Begins the calls of what was taken.
@@ -191,7 +205,7 @@ fn begin(
     mut taking: Taking,
     committed: Committed,
 ) {
-    let Committed::Taken(nos) = committed else { return dropped(&taking) };
+    let Committed::Taken(nos) = committed else { return dropped(owner, &taking) };
     tell_heard(&taking);
     let Taking { intent, facts, rendered, jobs, is_batch, permits, .. } = &mut taking;
     let correlation = |no| Correlation { request_id: intent.request_id, task_id: intent.task_id, no };
@@ -213,7 +227,7 @@ fn begin(
     while !leaving.is_empty() {
         let (taken, outgoing) = leaving.drain(..per_call.min(leaving.len())).unzip();
         // The pacer took one permit a call.
-        let Some(permit) = permits.split(1) else { return };
+        let permit = permits.split(1);
         let call = Call {
             request_id: intent.request_id,
             facts: Arc::clone(facts),
@@ -227,7 +241,8 @@ fn begin(
 }
 
 /// Nobody of it was taken: what the pacer prefetched no longer joins the cursor.
-fn dropped(taking: &Taking) {
+fn dropped(owner: &Owner, taking: &Taking) {
+    owner.account.breaker.release_probe();
     if let Source::Fresh { .. } = taking.intent.source {
         taking.facts.is_stale.store(true, Ordering::Release);
     }

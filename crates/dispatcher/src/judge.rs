@@ -1,6 +1,9 @@
 //! From verdicts to outcomes: what is recorded of each recipient, and what stands still because of it.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    cell::OnceCell,
+    sync::{Mutex, PoisonError},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use model::{
@@ -35,6 +38,8 @@ pub(crate) struct About<'a> {
     pub(crate) now: DateTime<Utc>,
     /// The batch that the call was.
     pub(crate) batch: usize,
+    /// How often in a row calls were throttled, this one included: counted once a call.
+    pub(crate) slow_downs: OnceCell<u32>,
 }
 
 /// What is recorded, and which scope is to slow down.
@@ -81,7 +86,7 @@ impl Judge {
     ) -> (CallResult, Effects, Option<Scope>) {
         let run = &about.call.facts.run;
         let slow_downs = match failure.rule.disposition {
-            Disposition::SlowDown { .. } => self.count_slow_down(),
+            Disposition::SlowDown { .. } => *about.slow_downs.get_or_init(|| self.count_slow_down()),
             _ => 0,
         };
         let taken = &about.call.taken[index];
@@ -127,8 +132,7 @@ impl Judge {
     fn count_slow_down(&self) -> u32 {
         let mut count = self.slow_downs.lock().unwrap_or_else(PoisonError::into_inner);
         *count = count.saturating_add(1);
-        // One refused batch counts a hundred times; the delays have long reached their end by then.
-        (*count - 1).min(5)
+        *count - 1
     }
 }
 

@@ -125,7 +125,11 @@ impl Dispatcher {
         let shared = Arc::clone(&self.shared);
         Arc::new(move |account, scope, sender| {
             if let Some(account) = shared.accounts.get(account) {
-                account.slow_down(scope, sender);
+                account.slow_down(
+                    scope,
+                    sender,
+                    shared.live.account(&account.config.name).messages_per_second,
+                );
             }
         })
     }

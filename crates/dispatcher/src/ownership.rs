@@ -67,7 +67,7 @@ fn publish(leases: &watch::Sender<Vec<Lease>>, owned: &HashMap<String, Owned>) {
 /// Says that this node lives and renews its leases; how many nodes live.
 async fn renew(shared: &Shared, owned: &HashMap<String, Owned>) -> store::Result<usize> {
     let began = since_boot();
-    let mut conn = shared.db.hot.acquire().await.map_err(Error::database("renewing leases"))?;
+    let mut conn = shared.db.leases.acquire().await.map_err(Error::database("renewing leases"))?;
     let nodes = leases::heartbeat(&mut conn, shared.node).await?;
     let ours: Vec<Lease> = owned.values().map(|owned| owned.owner.lease.clone()).collect();
     if !ours.is_empty() {
@@ -107,11 +107,7 @@ async fn acquire(
             continue;
         }
         let began = since_boot();
-        let acquired = async {
-            let mut conn = shared.db.hot.acquire().await.map_err(Error::database("acquiring a lease"))?;
-            leases::acquire(&mut conn, name, shared.node).await
-        };
-        let acquired: Acquired = match acquired.await {
+        let acquired: Acquired = match leases::acquire(&shared.db.leases, name, shared.node).await {
             Ok(Some(acquired)) => acquired,
             Ok(None) => continue,
             Err(error) => {
@@ -120,6 +116,13 @@ async fn acquire(
             }
         };
         tracing::info!(account.name = name, epoch = acquired.lease.epoch, "owning the account");
+        if acquired.database_changed {
+            tracing::error!(
+                account.name = name,
+                "the database is another one than this account last ran on (a restored \
+                backup, a failed-over standby): its tasks are paused; resume those that may be sent"
+            );
+        }
         let trust = Arc::new(Trust::default());
         trust.extend(began);
         // Not a child of the shutdown's token: the loop above renews until the work has drained.
@@ -152,7 +155,7 @@ async fn drain(shared: &Shared, mut owned: HashMap<String, Owned>) {
         }
     }
     let farewell = async {
-        let mut conn = shared.db.hot.acquire().await.map_err(Error::database("ending"))?;
+        let mut conn = shared.db.leases.acquire().await.map_err(Error::database("ending"))?;
         leases::farewell(&mut conn, shared.node).await
     };
     if let Err(error) = farewell.await {
@@ -162,7 +165,7 @@ async fn drain(shared: &Shared, mut owned: HashMap<String, Owned>) {
 
 async fn release(shared: &Shared, lease: &Lease) {
     let released = async {
-        let mut conn = shared.db.hot.acquire().await.map_err(Error::database("releasing a lease"))?;
+        let mut conn = shared.db.leases.acquire().await.map_err(Error::database("releasing a lease"))?;
         leases::release(&mut conn, shared.node, lease).await
     };
     if let Err(error) = released.await {

@@ -16,7 +16,7 @@ const LEAST: f64 = 0.02;
 /// Bursts of single messages last this long at the most.
 const BURST: Duration = Duration::from_millis(30);
 
-/// The pace of one sender, or of one campaign.
+/// The pace of one sender.
 #[derive(Debug)]
 pub(crate) struct Pace {
     rate: Option<f64>,
@@ -104,7 +104,8 @@ impl Pace {
         }
         let at = {
             let mut slow = self.lock();
-            let gap = Duration::from_secs_f64(f64::from(n) / (slow.base * factor).max(1.0));
+            let gap =
+                Duration::try_from_secs_f64(f64::from(n) / (slow.base * factor).max(1.0)).unwrap_or_default();
             let at = slow.next.map_or_else(Instant::now, |next| next.max(Instant::now()));
             slow.next = Some(at + gap);
             at
@@ -120,7 +121,8 @@ impl Pace {
 /// A limiter of `rate` cells a second that lets no burst through at its birth.
 pub(crate) fn limiter(rate: f64, burst: u32) -> Option<DefaultDirectRateLimiter> {
     let burst = NonZeroU32::new(burst)?;
-    let quota = Quota::with_period(Duration::from_secs_f64(1.0 / rate))?.allow_burst(burst);
+    let period = Duration::try_from_secs_f64(1.0 / rate).ok()?;
+    let quota = Quota::with_period(period)?.allow_burst(burst);
     let limiter = RateLimiter::direct(quota);
     // Full at birth, it would let rate + burst through in its first second.
     let _ = limiter.check_n(burst);

@@ -7,9 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use model::message::RowError;
+use model::{disposition::Scope, message::RowError};
 use store::{
     Error,
+    effects::{self, Effects, NewHalt},
     intents::{Intent, Prior, Source, Taken, Unfit},
     leases,
     runs::{self, Due, Run},
@@ -25,7 +26,7 @@ use crate::{
     account::{Owner, batch_size},
     breaker::Gate,
     commit::{Job, Taking},
-    run::TaskRun,
+    run::{Spacing, TaskRun},
 };
 
 /// Single calls in one intent at the most.
@@ -118,7 +119,7 @@ impl Pacer {
                 continue;
             }
             let Some(index) = self.next_run() else {
-                self.idle(Instant::now() + IDLE).await;
+                self.idle(self.ready_at()).await;
                 continue;
             };
             let most = match self.owner.account.breaker.gate() {
@@ -131,6 +132,14 @@ impl Pacer {
             };
             self.take_from(index, most).await;
         }
+    }
+
+    /// When the first task that waits for its campaign's own pace may go on; else when to look again.
+    fn ready_at(&self) -> Instant {
+        let waiting = self.runs.iter().filter(|run| run.has_work());
+        let first = waiting.filter_map(|run| run.spacing.as_ref()).map(Spacing::ready_at).min();
+        let look = Instant::now() + IDLE;
+        first.map_or(look, |first| first.min(look))
     }
 
     /// Until something changes, or `until`.
@@ -158,14 +167,38 @@ impl Pacer {
                 let account = &self.owner.account;
                 match TaskRun::start(planned, &account.client, &self.shared.db, &self.plan.wake) {
                     Ok(run) => self.runs.push_back(run),
-                    Err(error) => {
-                        tracing::error!(task.id = task_id, error, "the task's message cannot be sent");
-                    }
+                    Err(error) => self.halt(task_id, error).await,
                 }
             }
             if has_due {
                 self.read_due(task_id).await;
             }
+        }
+    }
+
+    /// The message could be put into the vendor's form when the campaign was created, and cannot now.
+    async fn halt(&self, task_id: i64, reason: String) {
+        tracing::error!(task.id = task_id, reason, "the task's message cannot be sent");
+        let halt = NewHalt {
+            scope: Scope::Task,
+            account: self.owner.account.config.name.clone(),
+            value: task_id.to_string(),
+            code: "message_refused".to_owned(),
+            reason,
+            remedy: "Compare the campaign's message and the account's configuration with what has changed since it \
+                     was created; create the campaign again, or lift the halt once it is mended."
+                .to_owned(),
+            lifts_at: None,
+        };
+        let written = async {
+            let mut transaction =
+                self.shared.db.general.begin().await.map_err(Error::database("halting a task"))?;
+            let effects = Effects { halts: vec![halt], suppressions: Vec::new() };
+            effects::apply(&mut transaction, &effects, self.shared.clock.now()).await?;
+            transaction.commit().await.map_err(Error::database("halting a task"))
+        };
+        if let Err(error) = written.await {
+            tracing::warn!(task.id = task_id, %error, "the task is not halted yet");
         }
     }
 
@@ -190,9 +223,9 @@ impl Pacer {
         for _ in 0..self.runs.len() {
             let mut run = self.runs.pop_front()?;
             run.refill(self.batch.max(SINGLES));
-            let has_work = run.has_work();
+            let may_take = run.has_work() && run.spacing.as_ref().is_none_or(Spacing::is_ready);
             self.runs.push_back(run);
-            if has_work {
+            if may_take {
                 return Some(self.runs.len() - 1);
             }
         }
@@ -206,10 +239,11 @@ impl Pacer {
         let is_batch = account.client.max_batch() > 1;
         let wanted = self.wanted(is_batch, most, &mut permits);
         let run = &mut self.runs[index];
+        let wanted = run.spacing.as_ref().map_or(wanted, |spacing| wanted.min(spacing.chunk()));
         let (source, candidates) = candidates(run, wanted);
         let count = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
-        if let Some(pace) = &run.pace {
-            pace.admit(count).await;
+        if let Some(spacing) = &mut run.spacing {
+            spacing.take(count);
         }
         if let Some(requests) = &account.requests {
             for _ in 0..if is_batch { 1 } else { count } {
@@ -276,8 +310,7 @@ fn candidates(run: &mut TaskRun, wanted: usize) -> (Source, Vec<Candidate>) {
     let retries = !run.due.is_empty() && (run.retry_next || run.fresh.is_empty());
     run.retry_next = !retries;
     if retries {
-        let allowed = run.due.front().map_or(1, |due| usize::try_from(due.batch_max).unwrap_or(1).max(1));
-        let wanted = wanted.min(allowed).min(run.due.len());
+        let wanted = together(&run.due, wanted);
         let taken: Vec<Candidate> = run.due.drain(..wanted).map(candidate_of_due).collect();
         run.in_hand.extend(taken.iter().map(|candidate| candidate.taken.no));
         return (Source::Retries, taken);
@@ -293,6 +326,18 @@ fn candidates(run: &mut TaskRun, wanted: usize) -> (Source, Vec<Candidate>) {
         .collect();
     run.cursor = taken.last().map_or(from, |candidate| candidate.taken.no);
     (Source::Fresh { from, to: run.cursor }, taken)
+}
+
+/// How many of those at the front may travel in one batch: as many as each of them allows.
+fn together(due: &VecDeque<Due>, wanted: usize) -> usize {
+    let mut most = wanted;
+    for (count, due) in due.iter().enumerate().take(wanted) {
+        most = most.min(usize::try_from(due.batch_max).unwrap_or(1).max(1));
+        if count >= most {
+            return most;
+        }
+    }
+    most.min(due.len())
 }
 
 fn candidate_of_due(due: Due) -> Candidate {
@@ -324,5 +369,11 @@ fn render(facts: &crate::run::RunFacts, candidates: Vec<Candidate>) -> (Vec<Take
 }
 
 fn unfit_of(who: Taken, error: &RowError) -> Unfit {
-    Unfit { no: who.no, prior: who.prior, code: error.code.to_string(), reason: error.to_string() }
+    Unfit {
+        no: who.no,
+        prior: who.prior,
+        attempt: who.attempt,
+        code: error.code.to_string(),
+        reason: error.to_string(),
+    }
 }

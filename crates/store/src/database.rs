@@ -17,25 +17,37 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 pub struct Database {
     /// Requests of people and programs, background steps.
     pub general: PgPool,
-    /// Intents, outcomes, leases.
+    /// Intents, outcomes, applied reports.
     pub hot: PgPool,
     /// The callbacks' inbox.
     pub inbox: PgPool,
+    /// Leases alone: a renewal waits for nobody.
+    pub leases: PgPool,
 }
 
 impl Database {
     /// Opens the pools without connecting yet.
     #[must_use]
     pub fn open(options: &PgConnectOptions) -> Self {
-        let options = options.clone().application_name("campaignd");
-        let pool = |most: u32, test_before_acquire: bool| {
+        let pool = |most: u32, test_before_acquire: bool, idle_in_transaction: &'static str| {
+            // A half-open connection would hold its locks for as long as the network takes to notice.
+            let options = options
+                .clone()
+                .application_name("campaignd")
+                .options([("idle_in_transaction_session_timeout", idle_in_transaction)]);
             PgPoolOptions::new()
                 .max_connections(most)
                 .acquire_timeout(Duration::from_secs(5))
                 .test_before_acquire(test_before_acquire)
-                .connect_lazy_with(options.clone())
+                .connect_lazy_with(options)
         };
-        Self { general: pool(12, true), hot: pool(8, false), inbox: pool(3, false) }
+        Self {
+            // An import may wait for its upload inside its transaction, and says itself when that is too long.
+            general: pool(12, true, "90s"),
+            hot: pool(8, false, "10s"),
+            inbox: pool(3, false, "10s"),
+            leases: pool(2, true, "10s"),
+        }
     }
 
     /// Brings the schema up to date.
@@ -62,6 +74,6 @@ impl Database {
 
     /// Closes the pools, waiting for what is under way.
     pub async fn close(&self) {
-        tokio::join!(self.general.close(), self.hot.close(), self.inbox.close());
+        tokio::join!(self.general.close(), self.hot.close(), self.inbox.close(), self.leases.close());
     }
 }

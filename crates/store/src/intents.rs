@@ -15,7 +15,7 @@ use sqlx::PgConnection;
 
 use crate::{
     Error, Result,
-    leases::{self, Lease},
+    leases::Lease,
     outcomes::{self, MessageRow},
     progress, troubles,
 };
@@ -94,6 +94,8 @@ pub struct Unfit {
     pub no: i32,
     /// Where it comes from.
     pub prior: Prior,
+    /// The number that its call would have had, from 1.
+    pub attempt: i16,
     /// `missing_value`, `too_long` …
     pub code: String,
     /// Names the column and the field.
@@ -121,7 +123,7 @@ pub async fn commit_intents(
     deadline_at: DateTime<Utc>,
 ) -> Result<Vec<Committed>> {
     let moved = move_cursors(conn, intents).await?;
-    let mut withdrawn = take_retries(conn, intents).await?;
+    let mut withdrawn = take_retries(conn, intents, now).await?;
     let listed = suppressed_phones(conn, intents, now).await?;
     let mut deltas = Deltas::default();
     let mut settled: Vec<MessageRow> = Vec::new();
@@ -136,7 +138,7 @@ pub async fn commit_intents(
         // A row goes to the first intent of the group that names it: another may have been read before a quick pause.
         let mut came = |no: i32| is_fresh || withdrawn.remove(&(intent.task_id, no));
         for unfit in intent.unfit.iter().filter(|unfit| came(unfit.no)) {
-            settled.push(MessageRow::unfit(intent.task_id, unfit));
+            settled.push(MessageRow::unfit(intent, unfit));
             let to = Place::Message(MessageState::Failed, &unfit.code);
             deltas.moved(intent.task_id, unfit.prior.place(), to);
         }
@@ -144,7 +146,7 @@ pub async fn commit_intents(
         for taken in intent.taken.iter().filter(|taken| came(taken.no)) {
             let reason = listed.get(&taken.phone.as_i64()).copied();
             if reason.is_some_and(|reason| intent.is_marketing || reason != OPT_OUT) {
-                settled.push(MessageRow::suppressed(intent.task_id, taken));
+                settled.push(MessageRow::suppressed(intent, taken));
                 deltas.moved(
                     intent.task_id,
                     taken.prior.place(),
@@ -161,6 +163,7 @@ pub async fn commit_intents(
         }
     }
     insert_requests(conn, lease, &requests, now, deadline_at).await?;
+    outcomes::keep_old_ids(conn, settled.iter().map(MessageRow::recipient)).await?;
     outcomes::upsert_messages(conn, &settled, now).await?;
     troubles::insert(conn, settled.iter().map(MessageRow::trouble)).await?;
     progress::append(conn, &deltas).await?;
@@ -206,23 +209,25 @@ async fn move_cursors(conn: &mut PgConnection, intents: &[Intent]) -> Result<Has
 }
 
 /// Takes the named rows out of `retries` where their tasks may run; those that were there.
-async fn take_retries(conn: &mut PgConnection, intents: &[Intent]) -> Result<HashSet<(i64, i32)>> {
-    let mut due: Vec<(i64, i32, Option<&str>)> = Vec::new();
+async fn take_retries(
+    conn: &mut PgConnection,
+    intents: &[Intent],
+    now: DateTime<Utc>,
+) -> Result<HashSet<(i64, i32)>> {
+    let mut due: Vec<(i64, i32, i16, Option<&str>)> = Vec::new();
     for intent in intents.iter().filter(|intent| intent.source == Source::Retries) {
-        for (no, prior) in intent
-            .taken
-            .iter()
-            .map(|taken| (taken.no, &taken.prior))
-            .chain(intent.unfit.iter().map(|unfit| (unfit.no, &unfit.prior)))
-        {
-            let with_code = if let Prior::Retrying(text) = prior { Some(text.as_str()) } else { None };
-            due.push((intent.task_id, no, with_code));
+        let taken = intent.taken.iter().map(|taken| (taken.no, taken.attempt, &taken.prior));
+        let unfit = intent.unfit.iter().map(|unfit| (unfit.no, unfit.attempt, &unfit.prior));
+        for (no, attempt, prior) in taken.chain(unfit) {
+            let code = if let Prior::Retrying(code) = prior { Some(code.as_str()) } else { None };
+            due.push((intent.task_id, no, attempt - 1, code));
         }
     }
     if due.is_empty() {
         return Ok(HashSet::new());
     }
-    // FOR SHARE: a pause or cancel that commits first is seen, one that comes later waits for us.
+    // FOR SHARE: a pause or cancel that commits first is seen, one that comes later waits for us. Attempt and due time:
+    // what was read before a quick pause must not take a row that was written since.
     let rows: Vec<(i64, i32)> = sqlx::query_as(
         "WITH running AS (
             SELECT id FROM tasks
@@ -230,20 +235,23 @@ async fn take_retries(conn: &mut PgConnection, intents: &[Intent]) -> Result<Has
               AND NOT task_is_halted(id, account, sender, template)
             ORDER BY id FOR SHARE
          )
-         DELETE FROM retries r USING UNNEST($1::bigint[], $2::integer[]) AS i (task_id, no)
-         WHERE r.task_id = i.task_id AND r.no = i.no AND r.task_id IN (SELECT id FROM running)
+         DELETE FROM retries r USING UNNEST($1::bigint[], $2::integer[], $3::smallint[]) AS i (task_id, no, attempt)
+         WHERE r.task_id = i.task_id AND r.no = i.no AND r.attempt = i.attempt AND r.due_at <= $4
+           AND r.task_id IN (SELECT id FROM running)
          RETURNING r.task_id, r.no",
     )
     .bind(due.iter().map(|row| row.0).collect::<Vec<_>>())
     .bind(due.iter().map(|row| row.1).collect::<Vec<_>>())
+    .bind(due.iter().map(|row| row.2).collect::<Vec<_>>())
+    .bind(now)
     .fetch_all(&mut *conn)
     .await
     .map_err(Error::database("taking retries"))?;
     let taken: HashSet<(i64, i32)> = rows.into_iter().collect();
-    let gone = due.iter().filter(|(task_id, no, _)| taken.contains(&(*task_id, *no)));
+    let gone = due.iter().filter(|(task_id, no, ..)| taken.contains(&(*task_id, *no)));
     troubles::delete(
         conn,
-        gone.filter_map(|(task_id, no, code)| Some((*task_id, MessageState::Retrying, *no, (*code)?))),
+        gone.filter_map(|(task_id, no, _, code)| Some((*task_id, MessageState::Retrying, *no, (*code)?))),
     )
     .await?;
     Ok(taken)
@@ -308,30 +316,4 @@ async fn insert_requests(
     .await
     .map_err(Error::database("writing intents"))?;
     Ok(())
-}
-
-/// Which of the requests stand in the database: asked after a commit whose outcome is not known.
-///
-/// Locks the tasks first, so that a transaction of ours that is still ending has ended.
-///
-/// # Errors
-/// The database did not do it.
-pub async fn which_stand(
-    conn: &mut PgConnection,
-    lease: &Lease,
-    task_ids: &[i64],
-    request_ids: &[i64],
-) -> Result<HashMap<i64, HashSet<i32>>> {
-    leases::fence(conn, lease).await?;
-    sqlx::query("SELECT FROM tasks WHERE id = ANY ($1) ORDER BY id FOR UPDATE")
-        .bind(task_ids)
-        .execute(&mut *conn)
-        .await
-        .map_err(Error::database("locking tasks"))?;
-    let rows: Vec<(i64, Vec<i32>)> = sqlx::query_as("SELECT id, nos FROM requests WHERE id = ANY ($1)")
-        .bind(request_ids)
-        .fetch_all(conn)
-        .await
-        .map_err(Error::database("reading intents back"))?;
-    Ok(rows.into_iter().map(|(id, nos)| (id, nos.into_iter().collect())).collect())
 }

@@ -3,7 +3,7 @@
 //! The fence of every intent and outcome is a key-share lock on (account, epoch). A renewal leaves the key alone and so
 //! never waits for it; a take-over changes the key and waits until the old owner's open transactions have ended.
 
-use sqlx::{PgConnection, Row as _};
+use sqlx::{PgConnection, PgPool, Row as _};
 use uuid::Uuid;
 
 use crate::{Error, Result};
@@ -25,18 +25,52 @@ pub struct Lease {
 pub struct Acquired {
     /// The lease.
     pub lease: Lease,
-    /// Another node owned the account before.
-    pub taken_over: bool,
-    /// The database is not the one that the last owner saw: a restored backup or a failed-over standby.
+    /// The database is not the one that the last owner saw: a restored backup or a failed-over standby. The account's
+    /// tasks were paused.
     pub database_changed: bool,
 }
 
 /// Takes the account's lease when it is free or expired, or when `node` itself holds it: whoever has the data
 /// directory's lock and finds its own id knows that the process before it is dead.
 ///
+/// When the database is not the one that the last owner saw, the account's tasks are paused in the same transaction: what
+/// was sent since the backup is not in it, and only an operator can know.
+///
 /// # Errors
-/// The database did not do it.
-pub async fn acquire(conn: &mut PgConnection, account: &str, node: Uuid) -> Result<Option<Acquired>> {
+/// The database did not do it, or the old owner holds an open transaction.
+pub async fn acquire(pool: &PgPool, account: &str, node: Uuid) -> Result<Option<Acquired>> {
+    let mut transaction = pool.begin().await.map_err(Error::database("acquiring an account's lease"))?;
+    let conn: &mut PgConnection = &mut transaction;
+    // Asked without a lock first: an owner that hangs inside a transaction must not stop this node's other leases.
+    let is_held: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM account_leases
+                        WHERE account = $1 AND owner <> $2 AND expires_at >= clock_timestamp())",
+    )
+    .bind(account)
+    .bind(node)
+    .fetch_one(&mut *conn)
+    .await
+    .map_err(Error::database("looking at an account's lease"))?;
+    if is_held {
+        return Ok(None);
+    }
+    sqlx::query("SET LOCAL lock_timeout = '2s'")
+        .execute(&mut *conn)
+        .await
+        .map_err(Error::database("limiting the wait for a lease"))?;
+    let Some(acquired) = take(conn, account, node).await? else { return Ok(None) };
+    if acquired.database_changed {
+        sqlx::query("UPDATE tasks SET paused = true WHERE account = $1 AND state IN (1, 2)")
+            .bind(account)
+            .execute(conn)
+            .await
+            .map_err(Error::database("pausing the tasks of a restored database"))?;
+    }
+    transaction.commit().await.map_err(Error::database("acquiring an account's lease"))?;
+    Ok(Some(acquired))
+}
+
+async fn take(conn: &mut PgConnection, account: &str, node: Uuid) -> Result<Option<Acquired>> {
     let row = sqlx::query(
         "WITH identity AS (
             SELECT s.system_identifier::text || '/' || d.oid::text || '/' || c.timeline_id::text AS now
@@ -64,7 +98,6 @@ pub async fn acquire(conn: &mut PgConnection, account: &str, node: Uuid) -> Resu
     .map_err(Error::database("acquiring an account's lease"))?;
     Ok(row.map(|row| Acquired {
         lease: Lease { account: account.to_owned(), epoch: row.get("epoch") },
-        taken_over: row.get::<Option<Uuid>, _>("owner").is_some_and(|owner| owner != node),
         database_changed: row.get::<Option<bool>, _>("changed").unwrap_or(false),
     }))
 }
@@ -109,19 +142,55 @@ pub async fn release(conn: &mut PgConnection, node: Uuid, lease: &Lease) -> Resu
     Ok(())
 }
 
-/// The fence: the first statement of every transaction that acts for an account.
+/// A transaction, as the database numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransactionId(i64);
+
+/// The fence: the first statement of every transaction that acts for an account. The transaction's number, by which it
+/// can be asked for should its commit give no answer.
 ///
 /// # Errors
 /// [`Error::Fenced`] when the account belongs to a newer owner.
-pub async fn fence(conn: &mut PgConnection, lease: &Lease) -> Result<()> {
-    sqlx::query("SELECT FROM account_leases WHERE account = $1 AND epoch = $2 FOR KEY SHARE")
-        .bind(&lease.account)
-        .bind(lease.epoch)
-        .fetch_optional(conn)
+pub async fn fence(conn: &mut PgConnection, lease: &Lease) -> Result<TransactionId> {
+    sqlx::query_scalar(
+        "SELECT pg_current_xact_id()::text::bigint FROM account_leases
+         WHERE account = $1 AND epoch = $2 FOR KEY SHARE",
+    )
+    .bind(&lease.account)
+    .bind(lease.epoch)
+    .fetch_optional(conn)
+    .await
+    .map_err(Error::database("checking the lease"))?
+    .map(TransactionId)
+    .ok_or(Error::Fenced)
+}
+
+/// What became of a transaction whose commit gave no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// All of it is there.
+    Committed,
+    /// Nothing of it is there.
+    Aborted,
+    /// It is still ending.
+    InProgress,
+}
+
+/// Asks what became of a transaction.
+///
+/// # Errors
+/// The database did not answer.
+pub async fn fate(conn: &mut PgConnection, transaction: TransactionId) -> Result<Fate> {
+    let status: Option<String> = sqlx::query_scalar("SELECT pg_xact_status($1::text::xid8)")
+        .bind(transaction.0.to_string())
+        .fetch_one(conn)
         .await
-        .map_err(Error::database("checking the lease"))?
-        .map(|_| ())
-        .ok_or(Error::Fenced)
+        .map_err(Error::database("asking what became of a commit"))?;
+    Ok(match status.as_deref() {
+        Some("committed") => Fate::Committed,
+        Some("in progress") => Fate::InProgress,
+        _ => Fate::Aborted,
+    })
 }
 
 /// Says that `node` lives; the number of nodes that were seen lately.

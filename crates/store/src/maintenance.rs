@@ -41,7 +41,7 @@ pub async fn expire_tasks(conn: &mut PgConnection, account: &str, now: DateTime<
 
 /// Completes the account's tasks that have nothing left to send; their ids.
 ///
-/// The counts are read after the row is locked: whoever adds a retry locks it as well and wakes the task again.
+/// The look-ups are ordered so that each is one probe of an index, however many wait. They are made after the row is locked: whoever adds a retry locks it as well and wakes the task again.
 ///
 /// # Errors
 /// The database did not do it.
@@ -50,8 +50,8 @@ pub async fn complete_tasks(conn: &mut PgConnection, account: &str, now: DateTim
         "SELECT id FROM tasks t
          WHERE account = $1 AND state = 2 AND cursor = total AND NOT paused
            AND NOT task_is_halted(id, account, sender, template)
-           AND NOT EXISTS (SELECT FROM requests q WHERE q.task_id = t.id)
-           AND NOT EXISTS (SELECT FROM retries r WHERE r.task_id = t.id)
+           AND (SELECT id FROM requests q WHERE q.task_id = t.id ORDER BY q.task_id LIMIT 1) IS NULL
+           AND (SELECT no FROM retries r WHERE r.task_id = t.id ORDER BY r.due_at LIMIT 1) IS NULL
          ORDER BY id FOR NO KEY UPDATE",
     )
     .bind(account)
@@ -65,8 +65,8 @@ pub async fn complete_tasks(conn: &mut PgConnection, account: &str, now: DateTim
     sqlx::query_scalar(
         "UPDATE tasks t SET state = 3, ended_at = $2
          WHERE id = ANY ($1) AND state = 2 AND cursor = total
-           AND NOT EXISTS (SELECT FROM requests q WHERE q.task_id = t.id)
-           AND NOT EXISTS (SELECT FROM retries r WHERE r.task_id = t.id)
+           AND (SELECT id FROM requests q WHERE q.task_id = t.id ORDER BY q.task_id LIMIT 1) IS NULL
+           AND (SELECT no FROM retries r WHERE r.task_id = t.id ORDER BY r.due_at LIMIT 1) IS NULL
          RETURNING id",
     )
     .bind(candidates)

@@ -1,6 +1,6 @@
 //! What came of calls: message rows, retries, closed requests, in one transaction with their counts.
 //!
-//! An outcome is recorded once: one whose message row bears the request's id already changes nothing.
+//! The caller sees to it that an outcome is recorded once: it asks what became of a commit that gave no answer.
 
 use std::collections::HashSet;
 
@@ -14,7 +14,7 @@ use sqlx::PgConnection;
 use crate::{
     Error, Result,
     ids::vendor_hash,
-    intents::{Prior, Taken, Unfit},
+    intents::{Intent, Prior, Taken, Unfit},
     leases::Lease,
     progress, troubles,
 };
@@ -84,13 +84,15 @@ pub(crate) struct MessageRow {
 }
 
 impl MessageRow {
-    pub(crate) fn unfit(task_id: i64, unfit: &Unfit) -> Self {
+    /// The request's id is kept though nothing leaves: a request that is still open for others may name the recipient
+    /// from before, and only a newer id says that this is the later word.
+    pub(crate) fn unfit(intent: &Intent, unfit: &Unfit) -> Self {
         Self {
-            task_id,
+            task_id: intent.task_id,
             no: unfit.no,
             state: MessageState::Failed,
-            attempt: 0,
-            request_id: 0,
+            attempt: unfit.attempt - 1,
+            request_id: intent.request_id,
             vendor_id: None,
             code: Some(unfit.code.clone()),
             reason: Some(unfit.reason.clone()),
@@ -98,13 +100,14 @@ impl MessageRow {
         }
     }
 
-    pub(crate) fn suppressed(task_id: i64, taken: &Taken) -> Self {
+    /// See [`MessageRow::unfit`] for the request's id.
+    pub(crate) fn suppressed(intent: &Intent, taken: &Taken) -> Self {
         Self {
-            task_id,
+            task_id: intent.task_id,
             no: taken.no,
             state: MessageState::Suppressed,
             attempt: taken.attempt - 1,
-            request_id: 0,
+            request_id: intent.request_id,
             vendor_id: None,
             code: None,
             reason: Some("the number is on the suppression list".to_owned()),
@@ -147,6 +150,11 @@ impl MessageRow {
             reason: why.map(|why| why.reason.clone()),
             at: Some(outcome.at),
         })
+    }
+
+    /// Whom it speaks of.
+    pub(crate) fn recipient(&self) -> (i64, i32) {
+        (self.task_id, self.no)
     }
 
     pub(crate) fn trouble(&self) -> troubles::Trouble<'_> {
@@ -205,33 +213,6 @@ pub async fn record_outcomes(conn: &mut PgConnection, outcomes: &[&Outcome], clo
     troubles::insert(conn, of_rows.chain(troubled)).await?;
     close_requests(conn, closed).await?;
     progress::append(conn, &deltas).await
-}
-
-/// Which of the outcomes are recorded already: asked after a commit whose outcome is not known.
-///
-/// A request that is gone was closed by that commit; a message row that bears the request's id is its outcome.
-///
-/// # Errors
-/// The database did not do it.
-pub async fn which_are_recorded(
-    conn: &mut PgConnection,
-    outcomes: &[&Outcome],
-) -> Result<HashSet<(i64, i32)>> {
-    let rows: Vec<(i64, i32)> = sqlx::query_as(
-        "SELECT i.request_id, i.no
-         FROM UNNEST($1::bigint[], $2::integer[], $3::bigint[]) AS i (task_id, no, request_id)
-         WHERE EXISTS (SELECT FROM messages m
-                       WHERE m.task_id = i.task_id AND m.no = i.no AND m.request_id >= i.request_id)
-            OR EXISTS (SELECT FROM retries r WHERE r.task_id = i.task_id AND r.no = i.no)
-            OR NOT EXISTS (SELECT FROM requests q WHERE q.id = i.request_id)",
-    )
-    .bind(outcomes.iter().map(|outcome| outcome.task_id).collect::<Vec<_>>())
-    .bind(outcomes.iter().map(|outcome| outcome.taken.no).collect::<Vec<_>>())
-    .bind(outcomes.iter().map(|outcome| outcome.request_id).collect::<Vec<_>>())
-    .fetch_all(conn)
-    .await
-    .map_err(Error::database("looking whether outcomes were recorded"))?;
-    Ok(rows.into_iter().collect())
 }
 
 /// Writes message rows; a row of an earlier call becomes this call's.

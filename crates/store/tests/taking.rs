@@ -1,5 +1,7 @@
 //! Taking recipients against a real database: nobody is taken twice, whatever was prefetched twice.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -8,7 +10,8 @@ use sqlx::PgConnection;
 use store::{
     audit,
     intents::{self, Committed, Intent, Prior, Source, Taken},
-    leases::{self, Lease},
+    leases::{self, Fate, Lease},
+    outcomes::{self, Again, CallResult, Outcome, Why},
     testing,
 };
 use uuid::Uuid;
@@ -40,8 +43,11 @@ async fn running_task(conn: &mut PgConnection) -> i64 {
     .unwrap()
 }
 
-async fn lease(conn: &mut PgConnection) -> Lease {
-    leases::acquire(conn, "main", Uuid::from_u128(1)).await.unwrap().unwrap().lease
+async fn lease(database: &testing::TestDatabase) -> Lease {
+    let pools = database.open();
+    let acquired = leases::acquire(&pools.leases, "main", Uuid::from_u128(1)).await.unwrap().unwrap();
+    pools.close().await;
+    acquired.lease
 }
 
 fn intent(request_id: i64, task_id: i64, source: Source, nos: std::ops::RangeInclusive<i32>) -> Intent {
@@ -77,7 +83,7 @@ async fn recipients_that_were_prefetched_twice_are_taken_once_in_one_group() {
     let database = testing::database().await;
     let mut conn = database.connect().await;
     let task_id = running_task(&mut conn).await;
-    let lease = lease(&mut conn).await;
+    let lease = lease(&database).await;
     let fresh = |request_id, from: i32, to: i32| {
         intent(request_id, task_id, Source::Fresh { from, to }, from + 1..=to)
     };
@@ -95,7 +101,7 @@ async fn a_retry_that_was_read_twice_is_taken_once_in_one_group() {
     let database = testing::database().await;
     let mut conn = database.connect().await;
     let task_id = running_task(&mut conn).await;
-    let lease = lease(&mut conn).await;
+    let lease = lease(&database).await;
     // Withdrawn calls: taken, and back to wait for their first call.
     sqlx::query("UPDATE tasks SET cursor = 3 WHERE id = $1").bind(task_id).execute(&mut conn).await.unwrap();
     sqlx::query("INSERT INTO retries SELECT $1, no, $2, 0, 100 FROM generate_series(1, 3) AS i (no)")
@@ -111,4 +117,107 @@ async fn a_retry_that_was_read_twice_is_taken_once_in_one_group() {
     let audit = audit::task(&mut conn, task_id).await.unwrap().unwrap();
     assert!(audit.holds(), "{:?}", audit.findings);
     assert_eq!((audit.counts.sending, audit.counts.queued), (3, 7));
+}
+
+/// A request stays open while one of its single calls hangs; whoever came back from it may be taken again meanwhile, and
+/// what that later request found is the last word, also when nothing left.
+#[tokio::test]
+async fn a_later_request_speaks_for_who_is_named_by_two_open_ones() {
+    let database = testing::database().await;
+    let mut conn = database.connect().await;
+    let task_id = running_task(&mut conn).await;
+    let lease = lease(&database).await;
+    let first = intent(1, task_id, Source::Fresh { from: 0, to: 3 }, 1..=3);
+    assert_eq!(commit(&mut conn, &lease, std::slice::from_ref(&first)).await, [taken(1..=3)]);
+    // The call of number 1 never began; number 2 hangs on, so the request stays open.
+    let withdrawn = Outcome {
+        task_id,
+        request_id: 1,
+        taken: first.taken[0].clone(),
+        result: CallResult::Requeued(Again { due_at: now(), attempts_used: 0, batch_max: i16::MAX }),
+        at: now(),
+    };
+    outcomes::record_outcomes(&mut conn, &[&withdrawn], &[]).await.unwrap();
+    sqlx::query("INSERT INTO suppressions VALUES ($1, 3, 'test', $2)")
+        .bind(first.taken[0].phone.as_i64())
+        .bind(now())
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    let again = intent(2, task_id, Source::Retries, 1..=1);
+    assert_eq!(commit(&mut conn, &lease, &[again]).await, [Committed::Taken(HashSet::new())]);
+    let audit = audit::task(&mut conn, task_id).await.unwrap().unwrap();
+    assert!(audit.holds(), "{:?}", audit.findings);
+
+    // The process dies: who is still named by the open request alone becomes unknown, and nobody else.
+    let next = Lease { epoch: lease.epoch + 1, ..lease };
+    let why = Why { code: "process_died".into(), reason: String::new() };
+    assert!(outcomes::settle_older_epochs(&mut conn, &next, &why, now()).await.unwrap());
+    let audit = audit::task(&mut conn, task_id).await.unwrap().unwrap();
+    assert!(audit.holds(), "{:?}", audit.findings);
+    assert_eq!((audit.counts.suppressed, audit.counts.unknown, audit.counts.sending), (1, 2, 0));
+}
+
+#[tokio::test]
+async fn a_retry_that_was_written_since_it_was_read_is_left_alone() {
+    let database = testing::database().await;
+    let mut conn = database.connect().await;
+    let task_id = running_task(&mut conn).await;
+    let lease = lease(&database).await;
+    sqlx::query("UPDATE tasks SET cursor = 2 WHERE id = $1").bind(task_id).execute(&mut conn).await.unwrap();
+    // One has used up an attempt since, the other is due later.
+    sqlx::query("INSERT INTO retries VALUES ($1, 1, $2, 1, 100), ($1, 2, $2 + interval '1 hour', 0, 100)")
+        .bind(task_id)
+        .bind(now())
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    sqlx::query("INSERT INTO progress VALUES ($1, 1, '', 2)").bind(task_id).execute(&mut conn).await.unwrap();
+    let stale = intent(1, task_id, Source::Retries, 1..=2);
+    assert_eq!(commit(&mut conn, &lease, &[stale]).await, [Committed::Taken(HashSet::new())]);
+    let audit = audit::task(&mut conn, task_id).await.unwrap().unwrap();
+    assert!(audit.holds(), "{:?}", audit.findings);
+    assert_eq!(audit.counts.queued, 10);
+}
+
+#[tokio::test]
+async fn a_commit_without_an_answer_can_be_asked_for() {
+    let database = testing::database().await;
+    let lease = lease(&database).await;
+    let mut conn = database.connect().await;
+    let mut asking = database.connect().await;
+    for (end, fate) in [("COMMIT", Fate::Committed), ("ROLLBACK", Fate::Aborted)] {
+        sqlx::raw_sql("BEGIN").execute(&mut conn).await.unwrap();
+        let id = leases::fence(&mut conn, &lease).await.unwrap();
+        assert_eq!(leases::fate(&mut asking, id).await.unwrap(), Fate::InProgress);
+        sqlx::raw_sql(end).execute(&mut conn).await.unwrap();
+        assert_eq!(leases::fate(&mut asking, id).await.unwrap(), fate);
+    }
+}
+
+#[tokio::test]
+async fn the_tasks_of_a_restored_database_are_paused() {
+    let database = testing::database().await;
+    let mut conn = database.connect().await;
+    let task_id = running_task(&mut conn).await;
+    let first = lease(&database).await;
+    sqlx::query("UPDATE account_leases SET database_identity = 'another'").execute(&mut conn).await.unwrap();
+    let second = lease(&database).await;
+    assert_eq!(second.epoch, first.epoch + 1);
+    let fresh = intent(1, task_id, Source::Fresh { from: 0, to: 3 }, 1..=3);
+    assert_eq!(commit(&mut conn, &second, &[fresh]).await, [Committed::Dropped]);
+}
+
+#[tokio::test]
+async fn a_lease_is_taken_by_its_own_node_at_once_and_by_another_when_it_has_expired() {
+    let database = testing::database().await;
+    let pools = database.open();
+    let [one, two] = [1, 2].map(Uuid::from_u128);
+    let first = leases::acquire(&pools.leases, "main", one).await.unwrap().unwrap();
+    assert!(leases::acquire(&pools.leases, "main", two).await.unwrap().is_none());
+    assert_eq!(leases::acquire(&pools.leases, "main", one).await.unwrap().unwrap().lease.epoch, 2);
+    let mut conn = database.connect().await;
+    assert!(matches!(leases::fence(&mut conn, &first.lease).await, Err(store::Error::Fenced)));
+    sqlx::query("UPDATE account_leases SET expires_at = clock_timestamp()").execute(&mut conn).await.unwrap();
+    assert_eq!(leases::acquire(&pools.leases, "main", two).await.unwrap().unwrap().lease.epoch, 3);
 }
