@@ -155,6 +155,16 @@ async fn a_second_campaign_for_one_idempotency_key() {
     let again = world.api().create_campaign(&wanted, Some("key-1")).await.unwrap();
     assert!(made.iter().all(|campaign| (campaign.id, campaign.task_id) == (again.id, again.task_id)));
 
+    // A draft is launched once for one key; without it, the second launch is refused.
+    let mut draft = wanted.clone();
+    draft.launch = false;
+    let draft = world.api().create_campaign(&draft, None).await.unwrap();
+    let launched = world.api().launch_campaign(draft.id, Some("key-2")).await.unwrap();
+    assert_eq!(world.api().launch_campaign(draft.id, Some("key-2")).await.unwrap(), launched);
+    let refused = world.api().launch_campaign(draft.id, None).await.unwrap_err();
+    assert_eq!(refused.status(), Some(409));
+    world.wait_for_completion(launched.task_id, within(20)).await;
+
     let mut other = wanted.clone();
     other.name = "Another".to_owned();
     let request = world.call(Method::POST, "/api/v1/campaigns").header("Idempotency-Key", "key-1");
@@ -162,9 +172,24 @@ async fn a_second_campaign_for_one_idempotency_key() {
     problem(refused, StatusCode::UNPROCESSABLE_ENTITY).await;
 
     world.wait_for_completion(again.task_id.unwrap(), within(20)).await;
-    PEOPLE.assert_each_accepted_once(&world.simulator.accepted_by_recipient());
-    assert_eq!(world.api().campaigns(&api::client::Page::default()).await.unwrap().items.len(), 1);
+    assert_eq!(world.simulator.accepted_total(), 2 * 3, "one message each of two campaigns");
+    assert_eq!(world.api().campaigns(&api::client::Page::default()).await.unwrap().items.len(), 2);
     world.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_import_for_one_idempotency_key() {
+    let world = World::new().start().await;
+    let import = async |csv: String| {
+        let request = world.call(Method::POST, "/api/v1/audiences?name=x&wait=true");
+        let request = request.header("content-type", "text/csv").header("Idempotency-Key", "key-1");
+        request.body(csv).send().await.unwrap()
+    };
+    let first: api::Audience = import(PEOPLE.csv()).await.json().await.unwrap();
+    let again: api::Audience = import(PEOPLE.csv()).await.json().await.unwrap();
+    assert_eq!(first, again);
+    problem(import(People(4).csv()).await, StatusCode::UNPROCESSABLE_ENTITY).await;
+    assert_eq!(world.api().audiences(&api::client::Page::default()).await.unwrap().items.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,6 +19,25 @@ async fn arrivals(account: Account, people: People) -> Vec<Arrival> {
     world.simulator.arrivals()
 }
 
+/// The same for several campaigns of the account at once; none of them has a rate of its own.
+async fn arrivals_of_tasks(account: Account, tasks: usize, people: People) -> Vec<Arrival> {
+    let callbacks = CallbackOptions { enabled: false, ..CallbackOptions::default() };
+    let options = SimulatorOptions { callbacks, ..SimulatorOptions::default() };
+    let world = World::new().simulator(options).account(account.clone()).start().await;
+    let audience = world.import_people(people).await;
+    let mut ids = Vec::new();
+    for _ in 0..tasks {
+        ids.push(world.launch(&campaign(&account, audience)).await);
+    }
+    for id in ids {
+        world.wait_for_completion(id, within(30)).await;
+    }
+    world.audit().await;
+    let arrivals = world.simulator.arrivals();
+    assert_eq!(arrivals.iter().map(|arrival| usize::from(arrival.accepted)).sum::<usize>(), tasks * people.0);
+    arrivals
+}
+
 /// The most messages in any window of one second.
 fn busiest_second(arrivals: &[Arrival]) -> u64 {
     let window = |first: usize| {
@@ -56,4 +75,41 @@ async fn by_batches() {
     let (busiest, mean) = (busiest_second(&arrivals), mean_rate(&arrivals));
     assert!(busiest <= 200 + batch, "{busiest} messages in one second at 200/s");
     assert!(mean >= 180.0, "{mean:.1}/s on the whole at 200/s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_several_campaigns_together() {
+    let account = Account::sobot_in().sender("messages_per_second", 80);
+    let arrivals = arrivals_of_tasks(account, 3, People(100)).await;
+    let (busiest, mean) = (busiest_second(&arrivals), mean_rate(&arrivals));
+    assert!(busiest <= 84, "{busiest} messages in one second at 80/s");
+    assert!(mean >= 72.0, "{mean:.1}/s on the whole at 80/s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_the_accounts_calls() {
+    let account = Account::exotel().set("batch_size", 10).set("requests_per_second", 20);
+    let calls: Vec<Arrival> = arrivals(account, People(800)).await;
+    let calls: Vec<Arrival> = calls.into_iter().map(|call| Arrival { messages: 1, ..call }).collect();
+    let (busiest, mean) = (busiest_second(&calls), mean_rate(&calls));
+    assert!(busiest <= 22, "{busiest} calls in one second at 20/s");
+    assert!(mean >= 18.0, "{mean:.1} calls a second on the whole at 20/s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_a_campaign_that_wants_to_be_slower_than_its_sender() {
+    let account = Account::sobot_io().sender("messages_per_second", 200);
+    let callbacks = CallbackOptions { enabled: false, ..CallbackOptions::default() };
+    let options = SimulatorOptions { callbacks, ..SimulatorOptions::default() };
+    let world = World::new().simulator(options).account(account.clone()).start().await;
+    let audience = world.import_people(People(150)).await;
+    let mut slow = campaign(&account, audience);
+    slow.messages_per_second = Some(40.0);
+    let task = world.launch(&slow).await;
+    world.wait_for_completion(task, within(30)).await;
+    world.audit().await;
+    let arrivals = world.simulator.arrivals();
+    let (busiest, mean) = (busiest_second(&arrivals), mean_rate(&arrivals));
+    assert!(busiest <= 44, "{busiest} messages in one second at 40/s");
+    assert!(mean >= 36.0, "{mean:.1}/s on the whole at 40/s");
 }

@@ -1,15 +1,22 @@
 //! A vendor's code decides what becomes of its recipients: failed, tried again later, slowed down, or cut out of a batch.
 
 use api::{Message, MessageState, Task, TaskError, TaskState, client::MessageFilter};
-use simulator::{CallbackOptions, FaultAction, FaultRule, SimulatorOptions, Vendor};
+use simulator::{CallbackOptions, FaultAction, FaultRule, SimulatorOptions, TokenFailure, Vendor};
 
 use crate::harness::{Account, People, World, campaign, people, phone, within};
 
 const PEOPLE: People = People(500);
 
+/// A world in which nothing is reported after the answer.
 async fn world(account: &Account, faults: Vec<FaultRule>) -> World {
     let callbacks = CallbackOptions { enabled: false, ..CallbackOptions::default() };
     let options = SimulatorOptions { callbacks, faults, ..SimulatorOptions::default() };
+    World::new().simulator(options).account(account.clone()).start().await
+}
+
+/// A world in which everything is.
+async fn reporting_world(account: &Account, faults: Vec<FaultRule>) -> World {
+    let options = SimulatorOptions { faults, ..SimulatorOptions::default() };
     World::new().simulator(options).account(account.clone()).start().await
 }
 
@@ -130,4 +137,85 @@ async fn a_refused_batch_is_split_until_the_bad_message_is_found() {
     let requests = world.simulator.requests_total();
     assert!(requests <= 40, "{requests} requests for 500 recipients and two bad ones");
     world.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_comes_after_acceptance_takes_its_recipient_out_of_accepted() {
+    let account = Account::sobot_io();
+    let late = |code: u32, number: usize| {
+        let recipients = [people::digits(number).to_string()];
+        FaultRule::new(FaultAction::CallbackCode { code }).recipients(recipients)
+    };
+    // An experiment, a passing trouble, an opt-out from marketing.
+    let world = reporting_world(&account, vec![late(130_472, 1), late(131_016, 2), late(131_050, 3)]).await;
+    let task = launch(&world, &account).await;
+    let is_reported = |task: &Task| task.counts.delivered == 497 && task.counts.retrying == 1;
+    let task = world.wait_for_task(task, "all is reported", within(20), is_reported).await;
+    assert_eq!((task.counts.accepted, task.counts.failed), (497, 2), "{task:#?}");
+    assert_eq!(task.state, TaskState::Running, "a report that brings a retry makes it run again");
+    assert_eq!(task.ended_at, None);
+    let codes: Vec<_> = task.errors.iter().map(|error| (error.code.as_str(), error.count)).collect();
+    assert_eq!(codes.len(), 3, "{codes:?}");
+    for (number, state, code) in [
+        (1, MessageState::Failed, "130472"),
+        (2, MessageState::Retrying, "131016"),
+        (3, MessageState::Failed, "131050"),
+    ] {
+        let message = message(&world, task.id, number).await;
+        assert_eq!((message.state, message.code.as_deref()), (state, Some(code)), "{message:?}");
+        assert!(codes.contains(&(code, 1)), "{codes:?}");
+        assert!(message.accepted_at.is_some(), "it was accepted once: {message:?}");
+    }
+    let listed = world.api().suppressions(&api::client::Page::default()).await.unwrap().items;
+    let listed: Vec<_> = listed.iter().map(|one| one.phone.clone()).collect();
+    assert_eq!(listed, [phone(3)], "who opts out is listed");
+    PEOPLE.assert_each_accepted_once(&world.simulator.accepted_by_recipient());
+    world.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_run_out() {
+    let account = Account::sobot_io();
+    let world = world(&account, vec![code(Vendor::SobotIo, 131_056, &[7])]).await;
+    let audience = world.import_people(PEOPLE).await;
+    let mut campaign = campaign(&account, audience);
+    campaign.max_attempts = Some(2);
+    let task = world.launch(&campaign).await;
+    let task = world.wait_for_completion(task, within(40)).await;
+    assert_eq!((task.counts.accepted, task.counts.failed), (499, 1), "{task:#?}");
+    assert_eq!(only_error(&task).code, "131056");
+    let failed = message(&world, task.id, 7).await;
+    assert_eq!((failed.state, failed.attempts, failed.retry_at), (MessageState::Failed, 2, None));
+    PEOPLE.assert_each_accepted_once_but(&world.simulator.accepted_by_recipient(), |number| number == 7);
+    world.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_refused_for_speed_inside_a_batch_uses_up_no_attempt() {
+    let account = Account::exotel().set("batch_size", 50);
+    let world = world(&account, vec![code(Vendor::Exotel, 429, &[4, 5, 250]).limit(3)]).await;
+    let task = launch(&world, &account).await;
+    let task = world.wait_for_completion(task, within(30)).await;
+    assert_eq!((task.counts.accepted, task.errors.len()), (500, 0), "{task:#?}");
+    let again = message(&world, task.id, 4).await;
+    assert_eq!((again.state, again.attempts), (MessageState::Accepted, 1), "{again:?}");
+    PEOPLE.assert_each_accepted_once(&world.simulator.accepted_by_recipient());
+    world.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_refused_is_renewed_and_nobody_is_lost() {
+    for failure in [TokenFailure::Http401, TokenFailure::RetCode] {
+        let account = Account::sobot_io();
+        let faults = vec![FaultRule::new(FaultAction::InvalidateTokens).after(50).every_nth(100)];
+        let callbacks = CallbackOptions { enabled: false, ..CallbackOptions::default() };
+        let options =
+            SimulatorOptions { callbacks, faults, token_failure: failure, ..SimulatorOptions::default() };
+        let world = World::new().simulator(options).account(account.clone()).start().await;
+        let task = launch(&world, &account).await;
+        let task = world.wait_for_completion(task, within(30)).await;
+        assert_eq!((task.counts.accepted, task.errors.len()), (500, 0), "{failure:?}: {task:#?}");
+        PEOPLE.assert_each_accepted_once(&world.simulator.accepted_by_recipient());
+        world.audit().await;
+    }
 }
