@@ -128,6 +128,38 @@ async fn a_refused_token_is_renewed_once_and_the_call_repeated_once() {
 }
 
 #[tokio::test]
+async fn an_answer_that_may_hide_a_sent_message_is_not_repeated() {
+    let id = r#""item":{"messages":[{"id":"m"}]}"#;
+    let cases = [
+        // The code is known, so that its text decides nothing.
+        (
+            200,
+            r#"{"ret_code":"999998","ret_msg":"Unexpected token \u2039"}"#.to_owned(),
+            ("unknown", "999998", ""),
+        ),
+        (400, r#"{"ret_code":999998,"ret_msg":"token"}"#.to_owned(), ("unknown", "999998", "")),
+        (200, r#"{"ret_code":"131026","ret_msg":"token"}"#.to_owned(), ("refused", "131026", "Suppress")),
+        // Something bears an id.
+        (
+            200,
+            format!(r#"{{{id},"ret_code":"900002","ret_msg":"Token is invalid"}}"#),
+            ("unknown", "900002", ""),
+        ),
+        (200, format!(r#"{{{id},"ret_code":"190"}}"#), ("unknown", "190", "")),
+        (401, format!(r#"{{{id},"ret_code":"190"}}"#), ("unknown", "http_401", "")),
+        (403, format!(r#"{{{id},"ret_code":"000000"}}"#), ("unknown", "http_403", "")),
+        (401, r#"{"ret_code":"000000"}"#.to_owned(), ("unknown", "http_401", "")),
+        (403, r#"{"ret_code":"999998"}"#.to_owned(), ("unknown", "http_403", "")),
+    ];
+    for (status, body, expected) in cases {
+        let server = Server::start(vec![token("t1", "86400"), answer(status, "", &body), sent()]).await;
+        let account = account(Vendor::SobotIo, &server.url);
+        assert_eq!(code(&send(&account).await), expected, "{status} {body}");
+        assert_eq!(calls(&server), ["get", "t1"], "{status} {body}");
+    }
+}
+
+#[tokio::test]
 async fn a_second_refusal_halts_the_account() {
     let cases = [
         (answer(401, "", ""), "http_401"),

@@ -8,12 +8,13 @@ use model::{
 use tokio::time::Instant;
 
 use super::{
-    codes::{TOKEN_REFUSED, speaks_of_token},
+    codes::{TOKEN_REFUSED, is_known, speaks_of_token},
     token::{NoToken, Token, TokenHolder},
     wire::{self, Envelope},
 };
 use crate::{
-    Outgoing, RecordPage, RecordQuery, RecordsError, Secret, Vendor, codes,
+    Outgoing, RecordPage, RecordQuery, RecordsError, Secret, Vendor,
+    codes::{self, Effect},
     http::{
         self, Answer, BATCH_ANSWER_BYTES, Fault, Http, SINGLE_ANSWER_BYTES, Undocumented, verdict_by_rule,
         verdict_of_ours,
@@ -154,15 +155,24 @@ impl From<Result<Answer, Fault>> for Called {
 
 /// Whether a complete answer says that the token is not taken, so that nothing was sent.
 fn refuses_token(answer: &Answer) -> bool {
+    let envelope = Envelope::read(&answer.body);
+    if envelope.as_ref().is_some_and(may_have_sent) {
+        return false;
+    }
     match answer.status {
         401 | 403 => true,
-        200..=299 | 400 => Envelope::read(&answer.body).is_some_and(|envelope| {
-            !envelope.is_success()
-                && envelope.message_id().is_none()
-                && speaks_of_token(&envelope.code, &envelope.message)
-        }),
+        200..=299 | 400 => {
+            envelope.is_some_and(|envelope| speaks_of_token(&envelope.code, &envelope.message))
+        }
         _ => false,
     }
+}
+
+/// Whether the body speaks of a message that went out or may have, whatever the status says.
+fn may_have_sent(envelope: &Envelope) -> bool {
+    let rule = codes::find(Vendor::SobotIo, &envelope.code).map(|entry| entry.effect);
+    let is_unknown = matches!(rule, Some(Effect::Rule(rule)) if rule.disposition == Disposition::Unknown);
+    is_unknown || envelope.is_success() || envelope.message_id().is_some()
 }
 
 fn judge_answer(answer: &Answer, facts: &MessageFacts) -> Verdict {
@@ -172,6 +182,10 @@ fn judge_answer(answer: &Answer, facts: &MessageFacts) -> Verdict {
         (200..=299, None) => verdict_of_ours(codes::UNREADABLE_ANSWER, "an answer without ret_code"),
         // A refusal that names a code says more than its status.
         (400, Some(envelope)) if !envelope.is_success() => judge_envelope(answer, &envelope, facts),
+        (status @ 400..=499, Some(envelope)) if may_have_sent(&envelope) => {
+            let code = format!("http_{status}");
+            verdict_by_rule(&code, "refused, yet not in the body", Disposition::Unknown.into(), None)
+        }
         (status, envelope) => {
             let reason = envelope.map(|envelope| envelope.message).filter(|text| !text.is_empty());
             judge_status(status, &reason.unwrap_or_else(|| format!("HTTP {status}")), answer, facts)
@@ -193,8 +207,7 @@ fn judge_envelope(answer: &Answer, envelope: &Envelope, facts: &MessageFacts) ->
         }
         None => {}
     }
-    let is_known = codes::find(Vendor::SobotIo, code).is_some();
-    if !is_known && speaks_of_token(code, reason) {
+    if !is_known(code) && speaks_of_token(code, reason) {
         let rule = codes::judge(Vendor::SobotIo, TOKEN_REFUSED, reason, facts);
         return verdict_by_rule(code, reason, rule, answer.retry_after);
     }

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use model::disposition::{Disposition, Scope, Trigger};
 
-use crate::codes::{CodeEntry, Effect, Layer, does, halting, slow_down_account};
+use crate::{
+    Vendor,
+    codes::{self, CodeEntry, Effect, Layer, does, halting, slow_down_account},
+};
 
 /// No token could be fetched; nothing was sent.
 pub const TOKEN_FAILED: &str = "token_failed";
@@ -122,10 +125,17 @@ pub(crate) const CODES: &[CodeEntry] = &[
     ),
 ];
 
-/// Codes that as the answer of a call mean: the token is no longer taken. Nothing was sent.
+/// Whether an answer with this code means that the token is no longer taken, so that nothing was sent.
+///
+/// The text decides only where the code is in no table: a known code may well speak of tokens and mean something else,
+/// such as 999998, under which the message may have gone out.
 pub(super) fn speaks_of_token(code: &str, message: &str) -> bool {
     let is_permission = code.parse::<u32>().is_ok_and(|code| (200..=299).contains(&code));
-    matches!(code, "0" | "3" | "10" | "190")
-        || is_permission
-        || message.to_ascii_lowercase().contains("token")
+    let is_listed = matches!(code, "0" | "3" | "10" | "190") || is_permission;
+    is_listed || (!is_known(code) && message.to_ascii_lowercase().contains("token"))
+}
+
+/// Whether the code stands in a table.
+pub(super) fn is_known(code: &str) -> bool {
+    codes::find(Vendor::SobotIo, code).is_some()
 }
