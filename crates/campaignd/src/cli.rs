@@ -9,6 +9,9 @@ use crate::commands::{
     simulate, suppression, task,
 };
 
+/// Where the daemon listens unless told otherwise.
+pub const DEFAULT_URL: &str = "http://127.0.0.1:8080";
+
 /// Sends WhatsApp campaigns to large audiences, each recipient accounted for.
 #[derive(Debug, Parser)]
 #[command(name = "campaignd", version, propagate_version = true, disable_help_subcommand = true)]
@@ -31,7 +34,7 @@ pub struct Global {
         long,
         global = true,
         env = "CAMPAIGND_URL",
-        default_value = "http://127.0.0.1:8080",
+        default_value = DEFAULT_URL,
         help_heading = "Common options"
     )]
     pub url: String,

@@ -57,7 +57,9 @@ impl Context {
         let admin = self.environment.get("CAMPAIGND_ADMIN_TOKEN").map(String::as_str);
         let token = self.global.token.as_deref().filter(|token| !token.is_empty());
         let token = token.or(admin.filter(|token| !token.is_empty()));
-        Ok(Client::new(&self.global.url, token)?)
+        // Set but empty, as compose files write it, counts as not set.
+        let url = if self.global.url.is_empty() { crate::cli::DEFAULT_URL } else { &self.global.url };
+        Ok(Client::new(url, token)?)
     }
 }
 

@@ -94,8 +94,8 @@ impl Output {
 }
 
 fn json(out: &mut impl Write, value: &(impl Serialize + ?Sized)) -> anyhow::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, value)?;
-    writeln!(out)?;
+    // Not straight into `out`: serde_json would hide that a pipe was closed.
+    writeln!(out, "{}", serde_json::to_string_pretty(value)?)?;
     Ok(())
 }
 

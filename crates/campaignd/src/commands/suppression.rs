@@ -10,7 +10,7 @@ use api::{NewSuppression, Suppression, SuppressionReason};
 use clap::{Subcommand, ValueEnum};
 
 use crate::{
-    context::{Context, Outcome, confirm, new_idempotency_key, pages},
+    context::{Context, Outcome, new_idempotency_key, pages},
     output::{Record, thousands, time, time_or_blank},
 };
 
@@ -38,9 +38,6 @@ pub enum SuppressionCommand {
     Remove {
         /// The number in international form
         phone: String,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
     },
     /// List the numbers of a CSV file
     Import {
@@ -96,10 +93,7 @@ pub async fn run(context: &Context, command: SuppressionCommand) -> anyhow::Resu
             let new = NewSuppression { phone, reason: Some(reason.into()), source, expires_at: None };
             output.one(&client.add_suppression(&new, Some(&new_idempotency_key())).await?)?;
         }
-        SuppressionCommand::Remove { phone, yes } => {
-            if !confirm(&format!("Take {phone} off the list, so that it may be sent to again?"), yes)? {
-                return Ok(Outcome::Failed);
-            }
+        SuppressionCommand::Remove { phone } => {
             client.remove_suppression(&phone).await?;
             output.say(&format!("{phone} is no longer listed"))?;
         }

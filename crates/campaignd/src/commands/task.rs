@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use api::{
-    Message, MessageState, Resolution, ResolveRequest, Task,
-    client::{Client, MessageFilter, Page, RetryFailed, TaskFilter},
+    Message, MessageState, Problem, Resolution, ResolveRequest, Task,
+    client::{Client, ClientError, MessageFilter, Page, RetryFailed, TaskFilter},
 };
 use clap::{Args, Subcommand, ValueEnum, builder::PossibleValuesParser};
 use futures::TryStreamExt;
@@ -262,10 +262,9 @@ pub async fn run(context: &Context, command: TaskCommand) -> anyhow::Result<Outc
         TaskCommand::Watch { id } => return watch::task(&client, id, output).await,
         TaskCommand::Pause { id } => show(&client.pause_task(id).await?, output)?,
         TaskCommand::Resume { id, lift } => match client.resume_task(id, lift).await {
-            Err(error) if error.status() == Some(409) && !lift => {
-                return Err(anyhow::Error::from(error).context(format!(
-                    "resuming task {id} (`campaignd task resume {id} --lift` lifts the halts that hold it)"
-                )));
+            Err(ClientError::Refused(problem)) if !lift && names_halts(&problem) => {
+                let hint = format!("`campaignd task resume {id} --lift` lifts what holds the task");
+                return Err(anyhow::Error::from(ClientError::Refused(problem)).context(hint));
             }
             answer => show(&answer?, output)?,
         },
@@ -288,6 +287,10 @@ pub async fn run(context: &Context, command: TaskCommand) -> anyhow::Result<Outc
         TaskCommand::Report(args) => report(&client, args, output).await?,
     }
     Ok(Outcome::Done)
+}
+
+fn names_halts(problem: &Problem) -> bool {
+    problem.errors.iter().any(|error| error.field.starts_with("halts/"))
 }
 
 async fn list(client: &Client, args: ListArgs, output: Output) -> anyhow::Result<()> {

@@ -96,6 +96,8 @@ async fn first_retry(client: &Client, id: i64) -> Option<chrono::DateTime<chrono
 /// Bears with a daemon that is away for a while.
 #[derive(Debug, Default)]
 pub struct Contact {
+    /// A daemon that never answered is not away: its address is wrong.
+    is_made: bool,
     lost: Option<Instant>,
 }
 
@@ -108,10 +110,10 @@ impl Contact {
     ) -> anyhow::Result<Option<T>> {
         match answer {
             Ok(task) => {
-                self.lost = None;
+                (self.is_made, self.lost) = (true, None);
                 Ok(Some(task))
             }
-            Err(error) if error.is_passing() => {
+            Err(error) if self.is_made && error.is_passing() => {
                 let is_new = self.lost.is_none();
                 let since = *self.lost.get_or_insert_with(Instant::now);
                 if since.elapsed() > PATIENCE {

@@ -9,6 +9,28 @@ const SHOWN_ERRORS: usize = 6;
 /// The bar, at most.
 const WIDEST_BAR: usize = 60;
 
+/// A column of the table of several tasks.
+#[derive(Clone, Copy)]
+struct Column {
+    head: &'static str,
+    /// The highest goes first when there is no room.
+    rank: u8,
+    of: fn(&Task) -> i64,
+}
+
+const COLUMN_WIDTH: usize = 9;
+#[expect(clippy::cast_possible_truncation, reason = "a rate is far below, and only shown")]
+const COLUMNS: [Column; 8] = [
+    Column { head: "accepted", rank: 0, of: |task| task.counts.accepted },
+    Column { head: "sent", rank: 6, of: |task| task.counts.sent },
+    Column { head: "delivered", rank: 1, of: |task| task.counts.delivered },
+    Column { head: "read", rank: 4, of: |task| task.counts.read },
+    Column { head: "failed", rank: 2, of: |task| task.counts.failed },
+    Column { head: "retrying", rank: 5, of: |task| task.counts.retrying },
+    Column { head: "unknown", rank: 3, of: |task| task.counts.unknown },
+    Column { head: "per s", rank: 7, of: |task| task.messages_per_second.round() as i64 },
+];
+
 /// How lines are made.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
@@ -50,47 +72,28 @@ impl View {
         lines
     }
 
-    /// Several tasks, a line each, under one head.
+    /// Several tasks, a line each, under one head; on a narrow terminal with fewer columns.
     pub fn tasks(self, tasks: &[Task]) -> Vec<String> {
         let widest =
             tasks.iter().map(|task| console::measure_text_width(&task.name)).max().unwrap_or(0).clamp(8, 28);
-        let bar = self.width.saturating_sub(widest + 97).clamp(10, 30);
-        let room = bar + 2;
-        let head = format!(
-            "{:widest$} {:9} {:room$} {:>4} {:>9} {:>9} {:>9} {:>9} {:>8} {:>8} {:>8} {:>7}",
-            "campaign",
-            "state",
-            "",
-            "",
-            "accepted",
-            "sent",
-            "delivered",
-            "read",
-            "failed",
-            "retrying",
-            "unknown",
-            "per s"
-        );
-        let mut lines = vec![self.paint("1", &head)];
+        let mut columns = COLUMNS.to_vec();
+        let taken = |columns: &[Column]| widest + 30 + columns.len() * (COLUMN_WIDTH + 1);
+        while taken(&columns) > self.width {
+            let Some(least) = (0..columns.len()).max_by_key(|index| columns[*index].rank) else { break };
+            columns.remove(least);
+        }
+        let bar = (10 + self.width.saturating_sub(taken(&columns))).min(30);
+        let (room, cell) = (bar + 2, COLUMN_WIDTH);
+        let heads: String = columns.iter().map(|column| format!(" {:>cell$}", column.head)).collect();
+        let mut lines =
+            vec![self.paint("1", &format!("{:widest$} {:9} {:room$}     {heads}", "campaign", "state", ""))];
         lines.extend(tasks.iter().map(|task| {
-            let counts = &task.counts;
             let name = console::truncate_str(&harmless(&task.name), widest, "…").into_owned();
             let name = console::pad_str(&name, widest, console::Alignment::Left, None).into_owned();
-            let number = |n: i64, width: usize| format!("{:>width$}", thousands(n));
-            format!(
-                "{name} {:9} {} {:>3}% {} {} {} {} {} {} {} {:>7.0}",
-                task.state.as_str(),
-                self.bar(counts, bar),
-                percent(counts),
-                number(counts.accepted, 9),
-                number(counts.sent, 9),
-                number(counts.delivered, 9),
-                number(counts.read, 9),
-                number(counts.failed, 8),
-                number(counts.retrying, 8),
-                number(counts.unknown, 8),
-                task.messages_per_second
-            )
+            let (state, bar) = (task.state.as_str(), self.bar(&task.counts, bar));
+            let cells: String =
+                columns.iter().map(|column| format!(" {:>cell$}", thousands((column.of)(task)))).collect();
+            format!("{name} {state:9} {bar} {:>3}%{cells}", percent(&task.counts))
         }));
         lines
     }
@@ -110,7 +113,9 @@ impl View {
         let mut line = format!("{} {:>3}%", self.bar(&task.counts, width), percent(&task.counts));
         if task.state == TaskState::Running {
             line.push_str(&format!("  {:.0}/s", task.messages_per_second));
-            if let Some(seconds) = task.eta_seconds {
+            // Retries have times of their own.
+            let is_sending = task.counts.queued + task.counts.sending > 0;
+            if let Some(seconds) = task.eta_seconds.filter(|_| is_sending) {
                 line.push_str(&format!("  about {} left", span(seconds)));
             }
         }

@@ -108,17 +108,18 @@ fn a_line_for_pipes() {
 }
 
 #[test]
-fn several_tasks_stand_in_one_table() {
-    let lines = View { width: 120, has_colour: false }.tasks(&[task(), task()]);
-    assert_eq!(lines.len(), 3);
-    assert_eq!(
-        lines[0],
-        "campaign state                             accepted      sent delivered      read   failed retrying  unknown   per s"
-    );
-    assert_eq!(
-        lines[1],
-        "Diwali\u{fffd}  running   [████▓▓x▒>······]  50%     4,500     4,400     3,000     1,000      300      500      100      80"
-    );
+fn several_tasks_stand_in_one_table_as_wide_as_the_terminal() {
+    for width in [60, 80, 100, 120, 200] {
+        let lines = View { width, has_colour: false }.tasks(&[task(), task()]);
+        let widths: Vec<usize> = lines.iter().map(|line| console::measure_text_width(line)).collect();
+        assert!(widths.iter().all(|found| *found == widths[0] && *found <= width), "{width}: {lines:#?}");
+    }
+    let lines = View { width: 80, has_colour: false }.tasks(&[task()]);
+    let expected = [
+        "campaign state                          accepted delivered    failed   unknown",
+        "Diwali\u{fffd}  running   [███▓▓->·····]  50%     4,500     3,000       300       100",
+    ];
+    assert_eq!(lines, expected);
 }
 
 #[test]
