@@ -9,7 +9,7 @@ use model::{
 };
 use serde_json::{Map, Value};
 
-use crate::{Vendor, codes, exotel, read, sobot_in, sobot_io};
+use crate::{Vendor, bounds, codes, exotel, read, sobot_in, sobot_io};
 
 pub(crate) mod cloud;
 
@@ -44,11 +44,12 @@ pub fn parse(vendor: Vendor, body: &[u8]) -> Result<Vec<News>, MalformedCallback
     if !document.is_object() && !document.is_array() {
         return Err(MalformedCallback::new("a JSON object or array is expected"));
     }
-    match vendor {
-        Vendor::Exotel => exotel::read_callback(&document),
-        Vendor::SobotIo => Ok(sobot_io::read_callback(&document)),
-        Vendor::SobotIn => Ok(sobot_in::read_callback(&document)),
-    }
+    let news = match vendor {
+        Vendor::Exotel => exotel::read_callback(&document)?,
+        Vendor::SobotIo => sobot_io::read_callback(&document),
+        Vendor::SobotIn => sobot_in::read_callback(&document),
+    };
+    Ok(news.into_iter().map(bounds::news).collect())
 }
 
 /// Something that is kept as it came because nothing else can be made of it.

@@ -10,6 +10,7 @@ pub mod codes;
 pub mod records;
 pub mod secret;
 
+mod bounds;
 mod exotel;
 mod http;
 mod read;
@@ -152,11 +153,12 @@ impl Account {
     /// It takes at most the account's total timeout, never panics and never sends anything twice. At most
     /// [`Account::max_batch`] messages at a time.
     pub async fn send(&self, facts: &MessageFacts, messages: &[Outgoing]) -> Vec<Verdict> {
-        match &self.client {
+        let verdicts = match &self.client {
             Client::Exotel(client) => client.send(facts, messages).await,
             Client::SobotIo(client) => client.send(facts, messages).await,
             Client::SobotIn(client) => client.send(facts, messages).await,
-        }
+        };
+        verdicts.into_iter().map(bounds::verdict).collect()
     }
 
     /// Reads a callback of this account. [`callback::parse`] does it without a live account.
@@ -197,7 +199,11 @@ impl Account {
     /// The vendor keeps no records, cannot be reached, refuses, or answers what cannot be read.
     pub async fn find_records(&self, query: &RecordQuery) -> Result<RecordPage, RecordsError> {
         match &self.client {
-            Client::SobotIo(client) => client.find_records(query).await,
+            Client::SobotIo(client) => {
+                let page = client.find_records(query).await?;
+                let records = page.records.into_iter().map(bounds::record).collect();
+                Ok(RecordPage { records, ..page })
+            }
             Client::Exotel(_) | Client::SobotIn(_) => Err(RecordsError::KeepsNone),
         }
     }

@@ -43,10 +43,13 @@ fn without_stray_commas(body: &[u8]) -> Vec<u8> {
     kept
 }
 
-/// A string, or a number in its digits; none when empty or anything else.
+/// A string without U+0000, which no database keeps, or a number in its digits; none when empty or anything else.
 pub fn text(value: Option<&Value>) -> Option<String> {
     match value? {
-        Value::String(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
+        Value::String(text) => {
+            let text = text.replace('\0', "");
+            Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+        }
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
@@ -149,6 +152,14 @@ mod tests {
             [json!(""), json!("soon"), json!(null), json!(0), json!("NaN"), json!("inf"), json!("1e300")]
         {
             assert_eq!(time(Some(&value)), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_text_holds_no_nul() {
+        assert_eq!(text(Some(&json!(" \u{0} a\u{0}b "))).as_deref(), Some("ab"));
+        for value in [json!(" \u{0} "), json!(""), json!(null), json!({})] {
+            assert_eq!(text(Some(&value)), None, "{value}");
         }
     }
 

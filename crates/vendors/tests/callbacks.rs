@@ -6,6 +6,7 @@
 #[path = "support/mod.rs"]
 mod support;
 
+use model::report::{AccountEvent, News, ReportedOutcome};
 use vendors::{Vendor, callback};
 
 /// The documents write words and masks where numbers stand in life.
@@ -89,4 +90,98 @@ fn a_callback_that_is_cut_short_is_malformed() {
             }
         }
     }
+}
+
+/// The texts of a document, each key with U+0000 in its value and more characters than anybody keeps.
+fn spoiled(document: &mut serde_json::Value, path: &str) {
+    use serde_json::Value;
+    // What says which kind of news it is, and numbers and times, must stay readable.
+    const KEPT: [&str; 13] = [
+        "callback_type",
+        "type",
+        "status",
+        "field",
+        "from",
+        "to",
+        "timestamp",
+        "recipient_id",
+        "exo_status",
+        "exo_status_code",
+        "exo_detailed_status",
+        "custom_data",
+        "message_status",
+    ];
+    match document {
+        Value::Object(object) => object.iter_mut().for_each(|(key, value)| spoiled(value, key)),
+        Value::Array(items) => items.iter_mut().for_each(|item| spoiled(item, path)),
+        Value::String(text) if KEPT.contains(&path) => text.insert(0, '\0'),
+        Value::String(text) => *text = format!("\0{text}\0{}", "\u{e9}".repeat(70_000)),
+        _ => {}
+    }
+}
+
+#[test]
+fn no_news_holds_what_a_database_cannot_keep() {
+    let mut seen = 0;
+    for vendor in Vendor::ALL {
+        for file in samples(vendor) {
+            let text = with_numbers(&support::sample(vendor, &file));
+            let Ok(mut document) = serde_json::from_str(&text) else { continue };
+            spoiled(&mut document, "");
+            let body = document.to_string();
+            assert!(body.contains("\\u0000"), "{vendor} {file}");
+            for news in callback::parse(vendor, body.as_bytes()).unwrap() {
+                let longest = longest(&news);
+                assert!(
+                    longest.iter().all(|(text, most)| text.chars().count() <= *most && !text.contains('\0')),
+                    "{vendor} {file}"
+                );
+                seen += longest.len();
+            }
+        }
+    }
+    assert!(seen > 40, "{seen}");
+}
+
+/// Every text in a piece of news, with the most characters that it may have.
+fn longest(news: &News) -> Vec<(String, usize)> {
+    let some = |text: &Option<String>, most| text.clone().map(|text| (text, most));
+    match news {
+        News::Status(report) => {
+            let mut texts = vec![(report.vendor_id.clone(), 512)];
+            if let ReportedOutcome::Failed { code, reason } = &report.outcome {
+                texts.extend([(code.clone(), 64), (reason.clone(), 500)]);
+            }
+            texts
+        }
+        News::Inbound(inbound) => {
+            let mut texts = vec![(inbound.to.clone(), 64), (inbound.kind.clone(), 64)];
+            texts.extend(some(&inbound.vendor_id, 512));
+            texts.extend(some(&inbound.in_reply_to, 512));
+            texts.extend(some(&inbound.text, 65_536));
+            texts
+        }
+        News::Event(AccountEvent::Template { name, language, event, reason }) => {
+            let mut texts = vec![(name.clone(), 512), (language.clone(), 64), (event.clone(), 64)];
+            texts.extend(some(reason, 500));
+            texts
+        }
+        News::Event(AccountEvent::Other { field, event }) => vec![(field.clone(), 64), (event.clone(), 500)],
+    }
+}
+
+#[test]
+fn an_id_with_nul_is_the_id_without() {
+    let body = |id: &str| {
+        format!(
+            r#"{{"id":"{id}","status":"failed","errors":[{{"code":"13\u00001026","title":"a\u0000b"}}]}}"#
+        )
+    };
+    let spoiled = callback::parse(Vendor::SobotIn, body("wamid\\u0000.X").as_bytes()).unwrap();
+    let clean = callback::parse(Vendor::SobotIn, body("wamid.X").as_bytes()).unwrap();
+    assert_eq!(spoiled, clean);
+    let News::Status(report) = &clean[0] else { panic!("{clean:?}") };
+    assert_eq!(report.vendor_id, "wamid.X");
+    let failed = ReportedOutcome::Failed { code: "131026".to_owned(), reason: "ab".to_owned() };
+    assert_eq!(report.outcome, failed);
 }

@@ -372,3 +372,42 @@ async fn a_check_sends_nothing_and_says_what_it_tried() {
         assert!(error.contains("Check ") && !error.contains("wait"), "{error}");
     }
 }
+
+#[tokio::test]
+async fn no_verdict_holds_what_a_database_cannot_keep() {
+    let long = format!("\\u0000a\\u0000{}", "b".repeat(2000));
+    let answers = [
+        (
+            Vendor::Exotel,
+            format!(
+                r#"{{"response":{{"whatsapp":{{"messages":[{{"code":202,"data":{{"sid":"{long}"}}}}]}}}}}}"#
+            ),
+        ),
+        (
+            Vendor::Exotel,
+            format!(
+                r#"{{"response":{{"whatsapp":{{"messages":[{{"code":"{long}","error_data":{{"message":"{long}"}}}}]}}}}}}"#
+            ),
+        ),
+        (Vendor::SobotIo, format!(r#"{{"ret_code":"000000","item":{{"messages":[{{"id":"{long}"}}]}}}}"#)),
+        (Vendor::SobotIo, format!(r#"{{"ret_code":"{long}","ret_msg":"{long}"}}"#)),
+        (Vendor::SobotIn, format!(r#"{{"code":200,"data":{{"id":"{long}"}}}}"#)),
+        (Vendor::SobotIn, format!(r#"{{"error":{{"code":"{long}","message":"{long}"}}}}"#)),
+    ];
+    for (vendor, body) in answers {
+        let first = if vendor == Vendor::SobotIo { vec![answer(200, "", TOKEN)] } else { Vec::new() };
+        let replies = first.into_iter().chain([answer(200, "", &body)]).collect();
+        let server = Server::start(replies).await;
+        let texts = match account(vendor, &server.url).send(&FACTS, &messages(vendor, 1)).await.remove(0) {
+            Verdict::Accepted { vendor_id } => vec![(vendor_id, 512)],
+            Verdict::Refused(failure) | Verdict::Unknown(failure) | Verdict::Split(failure) => {
+                assert!(failure.reason.chars().count() <= 500, "{}", failure.reason);
+                assert!(!failure.reason.contains('\0'), "{}", failure.reason);
+                vec![(failure.code, 64)]
+            }
+        };
+        for (text, length) in texts {
+            assert_eq!(text, format!("a{}", "b".repeat(length - 1)), "{vendor}");
+        }
+    }
+}

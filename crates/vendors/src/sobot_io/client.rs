@@ -120,7 +120,7 @@ impl Client {
 
     pub async fn find_records(&self, query: &RecordQuery) -> Result<RecordPage, RecordsError> {
         let failed = |code: &str, reason: &str| RecordsError::Failed {
-            code: code.to_owned(),
+            code: read::brief(code),
             reason: read::brief(reason),
         };
         let body = bytes::Bytes::from(wire::record_query(query).to_string());
