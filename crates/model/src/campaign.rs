@@ -16,6 +16,24 @@ pub const LIMIT_MAX_ATTEMPTS: i32 = 20;
 /// Characters of a campaign's name.
 pub const LIMIT_NAME: usize = 200;
 
+/// Messages or requests per second, at the least: one in about seventeen minutes. The pause between two must fit a duration.
+pub const LEAST_PER_SECOND: f64 = 0.001;
+/// Messages or requests per second, at the very most.
+pub const MOST_PER_SECOND: f64 = 100_000.0;
+
+/// The complaint about a rate that no clock can keep.
+#[must_use]
+pub fn check_rate(field: &str, per_second: f64) -> Option<FieldError> {
+    // NaN lies in no range.
+    let fits = (LEAST_PER_SECOND..=MOST_PER_SECOND).contains(&per_second);
+    let message = || {
+        format!(
+            "must be {LEAST_PER_SECOND} to {MOST_PER_SECOND} per second; leave it out for no limit of its own"
+        )
+    };
+    (!fits).then(|| FieldError::new(field, message()))
+}
+
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $number:literal $word:literal,)* }) => {
         $(#[$doc])*
@@ -266,10 +284,7 @@ impl Definition<'_> {
         if !(1..=LIMIT_MAX_ATTEMPTS).contains(&self.max_attempts) {
             errors.push(FieldError::new("max_attempts", format!("must be 1 to {LIMIT_MAX_ATTEMPTS}")));
         }
-        if self.messages_per_second.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
-            let message = "must be more than 0; leave it out for the sender's own rate";
-            errors.push(FieldError::new("messages_per_second", message));
-        }
+        errors.extend(self.messages_per_second.and_then(|rate| check_rate("messages_per_second", rate)));
         let starts_at = match self.schedule.map(Schedule::starts_at) {
             Some(Err(error)) => {
                 errors.push(error);
@@ -367,7 +382,7 @@ mod tests {
             schedule: None,
             sending_window: Some(&window),
             canary: Some(&canary),
-            messages_per_second: Some(0.0),
+            messages_per_second: Some(1e-20),
             max_attempts: 0,
             expires_at: Some(now),
         };
@@ -386,6 +401,21 @@ mod tests {
                 "canary.max_failure_rate",
             ]
         );
+    }
+
+    #[test]
+    fn a_rate_is_one_that_a_clock_can_keep() {
+        for rate in [0.001, 0.5, 80.0, 100_000.0] {
+            assert_eq!(check_rate("rate", rate), None, "{rate}");
+            std::time::Duration::try_from_secs_f64(1.0 / rate).unwrap();
+        }
+        for rate in
+            [0.0, -1.0, 1e-20, 0.000_999, 100_001.0, 1e300, f64::NAN, f64::INFINITY, f64::NEG_INFINITY]
+        {
+            let error = check_rate("rate", rate).unwrap();
+            assert_eq!(error.field, "rate");
+            assert!(error.message.contains("0.001 to 100000"), "{}", error.message);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::{fmt, time::Duration};
 
-use model::FieldError;
+use model::{FieldError, campaign::check_rate};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -48,6 +48,12 @@ impl Vendor {
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|vendor| vendor.as_str() == name)
+    }
+
+    /// One call may hold many messages, so that `batch_size` can be configured.
+    #[must_use]
+    pub fn takes_batches(self) -> bool {
+        self == Self::Exotel
     }
 
     /// Where the vendor's API is, unless configured otherwise.
@@ -304,7 +310,7 @@ fn check_name(settings: &AccountSettings, errors: &mut Vec<FieldError>) {
 }
 
 fn check_limits(settings: &AccountSettings, errors: &mut Vec<FieldError>) {
-    check_rate("requests_per_second", settings.requests_per_second, errors);
+    errors.extend(settings.requests_per_second.and_then(|rate| check_rate("requests_per_second", rate)));
     if settings.max_in_flight.is_some_and(|n| !(1..=LIMIT_MAX_IN_FLIGHT).contains(&n)) {
         errors.push(FieldError::new("max_in_flight", format!("must be 1 to {LIMIT_MAX_IN_FLIGHT}")));
     }
@@ -314,12 +320,6 @@ fn check_limits(settings: &AccountSettings, errors: &mut Vec<FieldError>) {
             "batch_size",
             format!("must be 1 to {MAX_BATCH}: the vendor refuses more"),
         ));
-    }
-}
-
-fn check_rate(field: &str, rate: Option<f64>, errors: &mut Vec<FieldError>) {
-    if rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
-        errors.push(FieldError::new(field, "must be more than 0; leave it out for no limit"));
     }
 }
 
@@ -336,7 +336,8 @@ fn check_senders(senders: &[SenderConfig], errors: &mut Vec<FieldError>) {
             let message = format!("`{}` stands twice: name each business number once", sender.from);
             errors.push(FieldError::new(format!("senders[{i}].from"), message));
         }
-        check_rate(&format!("senders[{i}].messages_per_second"), sender.messages_per_second, errors);
+        let rate = sender.messages_per_second;
+        errors.extend(rate.and_then(|rate| check_rate(&format!("senders[{i}].messages_per_second"), rate)));
         if sender.daily_recipients == Some(0) {
             let message = "must be more than 0; leave it out for no limit";
             errors.push(FieldError::new(format!("senders[{i}].daily_recipients"), message));

@@ -86,6 +86,8 @@ fn wrong_values_are_named() {
         (json!({"base_url": "https://api.example.com?x=1"}), "base_url"),
         (json!({"requests_per_second": 0.0}), "requests_per_second"),
         (json!({"requests_per_second": -1.0}), "requests_per_second"),
+        (json!({"requests_per_second": 1e-20}), "requests_per_second"),
+        (json!({"requests_per_second": 100_001.0}), "requests_per_second"),
         (json!({"max_in_flight": 0}), "max_in_flight"),
         (json!({"batch_size": 101}), "batch_size"),
         (json!({"batch_size": 0}), "batch_size"),
@@ -94,10 +96,21 @@ fn wrong_values_are_named() {
         (json!({"senders": [{"from": ""}]}), "senders[0].from"),
         (json!({"senders": [{"from": "1"}, {"from": "1"}]}), "senders[1].from"),
         (json!({"senders": [{"from": "1", "messages_per_second": 0.0}]}), "senders[0].messages_per_second"),
+        (json!({"senders": [{"from": "1", "messages_per_second": 1e-9}]}), "senders[0].messages_per_second"),
         (json!({"senders": [{"from": "1", "daily_recipients": 0}]}), "senders[0].daily_recipients"),
     ];
     for (changes, field) in wrong {
         assert_eq!(fields(with(Vendor::Exotel, &changes)), [field], "{changes}");
+    }
+    // What TOML can write and JSON cannot.
+    for rate in [f64::NAN, f64::INFINITY] {
+        let mut settings = settings(Vendor::Exotel, "http://127.0.0.1:9");
+        settings.requests_per_second = Some(rate);
+        settings.senders[0].messages_per_second = Some(rate);
+        assert_eq!(
+            fields(AccountConfig::try_from(settings)),
+            ["requests_per_second", "senders[0].messages_per_second"]
+        );
     }
 }
 
