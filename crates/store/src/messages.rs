@@ -1,7 +1,8 @@
 //! Per-recipient results: every recipient of a task has exactly one place, and here it can be looked up.
 //!
 //! Only reads. The place is the first that holds: an open request that has no outcome for it yet names it → sending; it
-//! waits in `retries` or stands beyond the cursor → queued or retrying, or by the task's phase cancelled or expired; else its message row tells.
+//! waits in `retries` or stands beyond the cursor → queued or retrying, or by the task's phase cancelled or expired; else
+//! its message row tells.
 
 use chrono::{DateTime, Utc};
 use model::{Phone, status::MessageState};

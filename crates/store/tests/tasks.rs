@@ -307,6 +307,81 @@ async fn every_filter_finds_what_the_whole_list_shows_page_by_page() {
     assert!(far.is_empty());
 }
 
+/// Whom request 70 names while it is open: 1 waits again, 2 was decided by a later call, 3 was suppressed since, 4 is
+/// in request 71 too, 5 has its outcome, 6 has none, 7 is tried again after an older call.
+async fn a_request_that_is_open_for_others(conn: &mut PgConnection) -> i64 {
+    let id = launched(conn, 7).await;
+    sqlx::query("UPDATE tasks SET cursor = 7 WHERE id = $1").bind(id).execute(&mut *conn).await.unwrap();
+    for (request, nos, attempts) in [(70, vec![1, 2, 3, 4, 5, 6, 7], vec![1_i16; 7]), (71, vec![4], vec![2])]
+    {
+        sqlx::query("INSERT INTO requests VALUES ($1, 'main', $2, 1, $3, $4, $5, $5)")
+            .bind(i64::from(request))
+            .bind(id)
+            .bind(nos)
+            .bind(attempts)
+            .bind(now())
+            .execute(&mut *conn)
+            .await
+            .unwrap();
+    }
+    for (no, request, state) in [
+        (2, 71, MessageState::Failed),
+        (3, 72, MessageState::Suppressed),
+        (4, 70, MessageState::Retrying),
+        (5, 70, MessageState::Accepted),
+        (7, 69, MessageState::Retrying),
+    ] {
+        sqlx::query("INSERT INTO messages (task_id, no, state, attempt, request_id, code) VALUES ($1, $2, $3, 1, $4, '')")
+            .bind(id)
+            .bind(no)
+            .bind(state as i16)
+            .bind(i64::from(request))
+            .execute(&mut *conn)
+            .await
+            .unwrap();
+        if state.is_trouble() && !matches!(no, 4 | 7) {
+            store::troubles::insert(conn, [(id, state, no, "")].into_iter()).await.unwrap();
+        }
+    }
+    sqlx::query("INSERT INTO retries VALUES ($1, 1, $2, 0, 100)")
+        .bind(id)
+        .bind(now())
+        .execute(&mut *conn)
+        .await
+        .unwrap();
+    id
+}
+
+#[tokio::test]
+async fn nobody_is_shown_as_sending_by_a_call_that_is_behind_them() {
+    let database = testing::database().await;
+    let mut conn = database.connect().await;
+    let id = a_request_that_is_open_for_others(&mut conn).await;
+    let all = messages::list(&mut conn, id, &Filter::default(), 0, 100).await.unwrap();
+    let shown: Vec<(Place, i16)> = all.iter().map(|one| (one.place, one.attempts)).collect();
+    let expected = [
+        (Place::Queued, 0),
+        (Place::Message(MessageState::Failed), 1),
+        (Place::Message(MessageState::Suppressed), 1),
+        (Place::Sending, 2),
+        (Place::Message(MessageState::Accepted), 1),
+        (Place::Sending, 1),
+        (Place::Sending, 1),
+    ];
+    assert_eq!(shown, expected);
+    for (place, nos) in [
+        (Place::Sending, vec![4, 6, 7]),
+        (Place::Queued, vec![1]),
+        (Place::Message(MessageState::Retrying), vec![]),
+        (Place::Message(MessageState::Failed), vec![2]),
+        (Place::Message(MessageState::Accepted), vec![5]),
+    ] {
+        let filter = Filter { place: Some(place), ..Filter::default() };
+        let page = messages::list(&mut conn, id, &filter, 0, 10).await.unwrap();
+        assert_eq!(page.iter().map(|one| one.no).collect::<Vec<_>>(), nos, "{place:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_key_stands_for_one_request() {
     let database = testing::database().await;
