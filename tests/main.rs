@@ -11,12 +11,14 @@
 mod a_halt_stands_until_lifted;
 mod a_messy_spreadsheet_is_imported_with_a_reason_for_each_bad_row;
 mod a_paused_task_takes_nobody_and_resumes;
+mod a_scheduled_task_starts_at_its_time;
 mod counts_add_up_at_every_instant;
 mod each_vendor_sends_each_recipient_one_message;
 mod early_doubled_and_reordered_callbacks_change_nothing;
 mod harness;
 mod kill_nine_sends_nobody_twice;
 mod sigterm_loses_nobody;
+mod suppressed_numbers_get_nothing;
 mod the_api_refuses_clearly;
 mod the_configured_rate_is_kept;
 mod vendor_codes_are_acted_on;

@@ -15,6 +15,7 @@ pub struct Account {
     pub from: String,
     keys: Vec<(String, String)>,
     sender_keys: Vec<(String, String)>,
+    other_senders: Vec<String>,
 }
 
 impl Account {
@@ -44,6 +45,7 @@ impl Account {
             from: from.to_owned(),
             keys: keys.iter().map(quoted).collect(),
             sender_keys: Vec::new(),
+            other_senders: Vec::new(),
         }
     }
 
@@ -65,6 +67,12 @@ impl Account {
         self
     }
 
+    /// Another sender of the same account, with the keys of the first.
+    pub fn also_from(mut self, from: &str) -> Self {
+        self.other_senders.push(from.to_owned());
+        self
+    }
+
     /// The secret part of its callback address.
     pub fn webhook_token(&self) -> String {
         format!("token-for-callbacks-{}", self.name)
@@ -81,9 +89,11 @@ impl Account {
         for (key, value) in &self.keys {
             writeln!(toml, "{key} = {value}").unwrap();
         }
-        writeln!(toml, "[[accounts.senders]]\nfrom = \"{}\"", self.from).unwrap();
-        for (key, value) in &self.sender_keys {
-            writeln!(toml, "{key} = {value}").unwrap();
+        for from in std::iter::once(&self.from).chain(&self.other_senders) {
+            writeln!(toml, "[[accounts.senders]]\nfrom = \"{from}\"").unwrap();
+            for (key, value) in &self.sender_keys {
+                writeln!(toml, "{key} = {value}").unwrap();
+            }
         }
         toml
     }

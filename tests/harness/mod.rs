@@ -7,6 +7,7 @@
 pub mod account;
 pub mod campaign;
 pub mod daemon;
+pub mod ledger;
 pub mod people;
 pub mod wait;
 pub mod world;
@@ -14,7 +15,8 @@ pub mod world;
 pub use self::{
     account::Account,
     campaign::{campaign, template, text},
-    people::{People, phone},
+    ledger::{assert_nobody_twice, places},
+    people::{People, csv_of, phone},
     wait::{wait_until, within},
     world::{World, Worlds},
 };

@@ -12,6 +12,15 @@ pub fn digits(number: usize) -> u64 {
     919_876_000_000 + number as u64
 }
 
+/// A CSV of the recipients with these numbers: `phone,name,city`, with a quoted comma in every city.
+pub fn csv_of(numbers: impl IntoIterator<Item = usize>) -> String {
+    let mut csv = String::from("phone,name,city\n");
+    for number in numbers {
+        writeln!(csv, "{},Name {number},\"City, {number}\"", phone(number)).unwrap();
+    }
+    csv
+}
+
 /// So many recipients.
 #[derive(Clone, Copy, Debug)]
 pub struct People(pub usize);
@@ -19,11 +28,7 @@ pub struct People(pub usize);
 impl People {
     /// `phone,name,city`, with a quoted comma in every city.
     pub fn csv(self) -> String {
-        let mut csv = String::from("phone,name,city\n");
-        for number in 0..self.0 {
-            writeln!(csv, "{},Name {number},\"City, {number}\"", phone(number)).unwrap();
-        }
-        csv
+        csv_of(0..self.0)
     }
 
     /// Fails unless each of them is in the vendors' ledger once, and nobody else.
