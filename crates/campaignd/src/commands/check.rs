@@ -3,7 +3,7 @@
 use clap::Args;
 use futures::future::join_all;
 use serde::Serialize;
-use vendors::{Account, AccountConfig, Vendor};
+use vendors::{Account, AccountConfig};
 
 use super::database::Opened;
 use crate::{
@@ -177,7 +177,7 @@ fn rates_of(account: &AccountConfig) -> Vec<Finding> {
     if wanted > most {
         findings.push(warning(format!(
             "its senders' {wanted} messages a second cannot be reached: requests_per_second = {requests} carries {most}{}",
-            if account.vendor == Vendor::Exotel { " at this batch_size" } else { "" }
+            if account.vendor.takes_batches() { " at this batch_size" } else { "" }
         )));
     }
     for sender in &account.senders {
