@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test panics where it stands, and says why")]
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
