@@ -1,5 +1,7 @@
 //! What a failure does beyond its recipient: halts and suppressions, written in the transaction that records it.
 
+use std::collections::{BTreeMap, HashMap};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use model::{Phone, decide::Suppression, disposition::Scope};
 use sqlx::PgConnection;
@@ -61,85 +63,152 @@ pub fn scope_number(scope: Scope) -> i16 {
 /// # Errors
 /// The database did not do it.
 pub async fn apply(conn: &mut PgConnection, effects: &Effects, now: DateTime<Utc>) -> Result<u64> {
-    let mut new_halts = 0;
-    for halt in &effects.halts {
-        new_halts += insert_halt(conn, halt, now).await?;
+    apply_all(conn, &[effects], now).await
+}
+
+/// Writes the effects of a whole transaction, the same for all of them once, and every table's rows in the order of
+/// their keys: two accounts that suppress the same numbers wait for each other instead of for ever.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn apply_all(conn: &mut PgConnection, all: &[&Effects], now: DateTime<Utc>) -> Result<u64> {
+    let mut halts: BTreeMap<(&str, i16, &str), &NewHalt> = BTreeMap::new();
+    for halt in all.iter().flat_map(|effects| &effects.halts) {
+        halts.entry((&halt.account, scope_number(halt.scope), &halt.value)).or_insert(halt);
     }
-    for suppression in &effects.suppressions {
-        insert_suppression(conn, suppression, now).await?;
-    }
+    let halts: Vec<&NewHalt> = halts.into_values().collect();
+    let suppressions: Vec<&NewSuppression> = all.iter().flat_map(|effects| &effects.suppressions).collect();
+    let new_halts = insert_halts(conn, &halts, now).await?;
+    insert_suppressions(conn, &suppressions, now).await?;
     Ok(new_halts)
 }
 
-async fn insert_halt(conn: &mut PgConnection, halt: &NewHalt, now: DateTime<Utc>) -> Result<u64> {
+async fn insert_halts(conn: &mut PgConnection, halts: &[&NewHalt], now: DateTime<Utc>) -> Result<u64> {
+    if halts.is_empty() {
+        return Ok(0);
+    }
     let inserted = sqlx::query(
         "INSERT INTO halts (scope, account, value, code, reason, remedy, since, lifts_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         SELECT scope, account, value, code, reason, remedy, $7, lifts_at
+         FROM UNNEST($1::smallint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                     $8::timestamptz[])
+              WITH ORDINALITY AS i (scope, account, value, code, reason, remedy, lifts_at, place)
+         ORDER BY place
          ON CONFLICT (account, scope, value) DO NOTHING",
     )
-    .bind(scope_number(halt.scope))
-    .bind(&halt.account)
-    .bind(&halt.value)
-    .bind(&halt.code)
-    .bind(&halt.reason)
-    .bind(&halt.remedy)
+    .bind(halts.iter().map(|halt| scope_number(halt.scope)).collect::<Vec<_>>())
+    .bind(halts.iter().map(|halt| halt.account.as_str()).collect::<Vec<_>>())
+    .bind(halts.iter().map(|halt| halt.value.as_str()).collect::<Vec<_>>())
+    .bind(halts.iter().map(|halt| halt.code.as_str()).collect::<Vec<_>>())
+    .bind(halts.iter().map(|halt| halt.reason.as_str()).collect::<Vec<_>>())
+    .bind(halts.iter().map(|halt| halt.remedy.as_str()).collect::<Vec<_>>())
     .bind(now)
-    .bind(halt.lifts_at)
+    .bind(halts.iter().map(|halt| halt.lifts_at).collect::<Vec<_>>())
     .execute(&mut *conn)
     .await
-    .map_err(Error::database("writing a halt"))?;
+    .map_err(Error::database("writing halts"))?;
     // A halt shows even when nothing is queued any more: a completed task is halted by a late report.
-    if halt.scope == Scope::Task
-        && let Ok(task_id) = halt.value.parse::<i64>()
-    {
-        outcomes::wake_tasks(conn, &[task_id]).await?;
+    let tasks: Vec<i64> = halts
+        .iter()
+        .filter(|halt| halt.scope == Scope::Task)
+        .filter_map(|halt| halt.value.parse().ok())
+        .collect();
+    if !tasks.is_empty() {
+        outcomes::wake_tasks(conn, &tasks).await?;
     }
     Ok(inserted.rows_affected())
 }
 
-async fn insert_suppression(conn: &mut PgConnection, new: &NewSuppression, now: DateTime<Utc>) -> Result<()> {
-    let (reason, expires_at) = match new.suppression {
-        Suppression::OptOut => (1_i16, None),
-        Suppression::Invalid { days, from_time } => {
-            if strike(conn, new, now).await? < i32::from(from_time) {
-                return Ok(());
+/// Of the table's reasons.
+const OPT_OUT: i16 = 1;
+/// See [`OPT_OUT`].
+const INVALID: i16 = 2;
+
+/// A row to be written: reason, end, code.
+type Row<'a> = (i16, Option<DateTime<Utc>>, &'a str);
+
+async fn insert_suppressions(
+    conn: &mut PgConnection,
+    new: &[&NewSuppression],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let times = strike(conn, new, now).await?;
+    let mut rows: BTreeMap<i64, Row<'_>> = BTreeMap::new();
+    for new in new {
+        let (phone, code) = (new.phone.as_i64(), new.code.as_str());
+        let row = match new.suppression {
+            Suppression::OptOut => (OPT_OUT, None, code),
+            Suppression::Invalid { days, from_time } => {
+                if times.get(&(phone, code)).is_none_or(|times| *times < i32::from(from_time)) {
+                    continue;
+                }
+                (INVALID, Some(now + TimeDelta::days(i64::from(days))), code)
             }
-            (2, Some(now + TimeDelta::days(i64::from(days))))
+        };
+        // As the statement below: what lasts longer stands.
+        let kept = rows.entry(phone).or_insert(row);
+        if kept.1.is_some_and(|until| row.1.is_none_or(|new_until| new_until > until)) {
+            *kept = row;
         }
-    };
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
     sqlx::query(
         "INSERT INTO suppressions AS s (phone, reason, source, created_at, expires_at)
-         VALUES ($1, $2, $3, $4, $5)
+         SELECT phone, reason, source, $4, expires_at
+         FROM UNNEST($1::bigint[], $2::smallint[], $3::text[], $5::timestamptz[])
+              AS i (phone, reason, source, expires_at)
+         ORDER BY phone
          ON CONFLICT (phone) DO UPDATE
          SET reason = excluded.reason, source = excluded.source, created_at = excluded.created_at,
              expires_at = excluded.expires_at
          WHERE s.expires_at IS NOT NULL
            AND (excluded.expires_at IS NULL OR excluded.expires_at > s.expires_at)",
     )
-    .bind(new.phone.as_i64())
-    .bind(reason)
-    .bind(format!("code {}", new.code))
+    .bind(rows.keys().copied().collect::<Vec<_>>())
+    .bind(rows.values().map(|(reason, ..)| *reason).collect::<Vec<_>>())
+    .bind(rows.values().map(|(.., code)| format!("code {code}")).collect::<Vec<_>>())
     .bind(now)
-    .bind(expires_at)
+    .bind(rows.values().map(|(_, until, _)| *until).collect::<Vec<_>>())
     .execute(conn)
     .await
-    .map_err(Error::database("suppressing a number"))?;
+    .map_err(Error::database("suppressing numbers"))?;
     Ok(())
 }
 
-/// Counts that a number has had a code; how often it has by now.
-async fn strike(conn: &mut PgConnection, new: &NewSuppression, now: DateTime<Utc>) -> Result<i32> {
-    sqlx::query_scalar(
-        "INSERT INTO strikes AS s (phone, code, times, last_at) VALUES ($1, $2, 1, $3)
-         ON CONFLICT (phone, code) DO UPDATE SET times = s.times + 1, last_at = excluded.last_at
-         RETURNING times",
+/// Counts that numbers have had codes; how often each has had which by now.
+async fn strike<'a>(
+    conn: &mut PgConnection,
+    new: &[&'a NewSuppression],
+    now: DateTime<Utc>,
+) -> Result<HashMap<(i64, &'a str), i32>> {
+    let mut strikes: BTreeMap<(i64, &str), i32> = BTreeMap::new();
+    for new in new.iter().filter(|new| matches!(new.suppression, Suppression::Invalid { .. })) {
+        *strikes.entry((new.phone.as_i64(), &new.code)).or_default() += 1;
+    }
+    if strikes.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<(i64, String, i32)> = sqlx::query_as(
+        "INSERT INTO strikes AS s (phone, code, times, last_at)
+         SELECT phone, code, times, $4
+         FROM UNNEST($1::bigint[], $2::text[], $3::integer[]) AS i (phone, code, times)
+         ORDER BY phone, code
+         ON CONFLICT (phone, code) DO UPDATE SET times = s.times + excluded.times, last_at = excluded.last_at
+         RETURNING phone, code, times",
     )
-    .bind(new.phone.as_i64())
-    .bind(&new.code)
+    .bind(strikes.keys().map(|(phone, _)| *phone).collect::<Vec<_>>())
+    .bind(strikes.keys().map(|(_, code)| *code).collect::<Vec<_>>())
+    .bind(strikes.values().copied().collect::<Vec<_>>())
     .bind(now)
-    .fetch_one(conn)
+    .fetch_all(conn)
     .await
-    .map_err(Error::database("counting a strike"))
+    .map_err(Error::database("counting strikes"))?;
+    let counted: HashMap<(i64, String), i32> =
+        rows.into_iter().map(|(phone, code, times)| ((phone, code), times)).collect();
+    let of = |(phone, code): (i64, &str)| counted.get(&(phone, code.to_owned())).copied().unwrap_or(0);
+    Ok(strikes.into_keys().map(|key| (key, of(key))).collect())
 }
 
 /// Lifts the halt of a template: the vendor approved it again. A template that was disabled stays halted.

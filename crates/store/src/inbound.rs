@@ -88,10 +88,16 @@ pub async fn keep(
     .execute(&mut *conn)
     .await
     .map_err(Error::database("keeping inbound messages"))?;
-    sqlx::query("DELETE FROM suppressions WHERE phone = ANY ($1) AND reason = 2")
-        .bind(phones)
-        .execute(conn)
-        .await
-        .map_err(Error::database("lifting suppressions"))?;
+    // Locked in the order in which numbers are suppressed: two accounts must not wait for each other.
+    sqlx::query(
+        "WITH lifted AS MATERIALIZED (
+            SELECT phone FROM suppressions WHERE phone = ANY ($1) AND reason = 2 ORDER BY phone FOR UPDATE
+         )
+         DELETE FROM suppressions WHERE phone = ANY (ARRAY(SELECT phone FROM lifted))",
+    )
+    .bind(phones)
+    .execute(conn)
+    .await
+    .map_err(Error::database("lifting suppressions"))?;
     Ok(())
 }
