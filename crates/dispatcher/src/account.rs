@@ -168,9 +168,11 @@ pub(crate) async fn work(shared: Arc<Shared>, owner: Arc<Owner>, acquired: Acqui
         }
         tokio::select! {
             Some(ended) = pacers.join_next() => {
-                // A pacer ends only when told to: it died, and its sender would stand still unseen.
-                tracing::error!(account.name = account.config.name, ?ended, "a pacer died; the account begins again");
-                owner.stop.cancel();
+                // One that was not told to end has died, and its sender would stand still unseen.
+                if !owner.stop.is_cancelled() {
+                    tracing::error!(account.name = account.config.name, ?ended, "a pacer died; the account begins again");
+                    owner.stop.cancel();
+                }
             }
             () = account.wake.notified() => {}
             () = tokio::time::sleep(LOOK) => {}

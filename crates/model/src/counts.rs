@@ -36,13 +36,15 @@ pub enum Kind {
     Replied = 13,
     /// Persons who clicked.
     Clicked = 14,
-    /// Recipients who are failed, retrying or unknown with this code.
+    /// Recipients who are failed or unknown with this code.
     Error = 15,
+    /// Recipients who are to be tried again after this code. Apart, because in a cancelled task they are cancelled.
+    RetryingError = 16,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Waiting,
         Self::Sending,
         Self::Retrying,
@@ -57,6 +59,7 @@ impl Kind {
         Self::Replied,
         Self::Clicked,
         Self::Error,
+        Self::RetryingError,
     ];
 
     /// The kind that the database keeps as `number`.
@@ -106,7 +109,8 @@ impl Deltas {
             self.add(task_id, *kind, sign);
         }
         if state.counts_as_error() {
-            *self.0.entry((task_id, Kind::Error, code.to_owned())).or_default() += sign;
+            let kind = if state == MessageState::Retrying { Kind::RetryingError } else { Kind::Error };
+            *self.0.entry((task_id, kind, code.to_owned())).or_default() += sign;
         }
     }
 
@@ -171,6 +175,20 @@ pub enum Rest {
     Cancelled,
     /// The campaign expired: they have.
     Expired,
+}
+
+impl Kind {
+    /// Whether a task's errors by code show it, given what becomes of the rest.
+    #[must_use]
+    pub fn is_shown_error(self, rest: Rest) -> bool {
+        self == Self::Error || (self == Self::RetryingError && rest == Rest::Waits)
+    }
+
+    /// Whether it counts by code.
+    #[must_use]
+    pub fn has_code(self) -> bool {
+        matches!(self, Self::Error | Self::RetryingError)
+    }
 }
 
 impl Counts {

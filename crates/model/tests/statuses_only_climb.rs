@@ -1,7 +1,7 @@
 //! The rules of one message: a table of every state and report, and properties over any order of reports.
 
 use model::{
-    counts::{Counts, Deltas, Kind, Place, Rest},
+    counts::{Counts, Deltas, Place, Rest},
     report::ReportedOutcome as Report,
     status::{Effect, MessageState as State, OfCall, apply},
 };
@@ -127,7 +127,7 @@ proptest! {
             deltas.moved(1, from, to);
             sending[who] = sends;
             places[who] = if sends { Some((State::Retrying, String::new())) } else { Some((state, code.to_owned())) };
-            for (_, kind, _, n) in deltas.iter().filter(|(_, kind, ..)| *kind != Kind::Error) {
+            for (_, kind, _, n) in deltas.iter().filter(|(_, kind, ..)| !kind.has_code()) {
                 *sums.entry(kind).or_insert(0_i64) += i64::from(n);
             }
         }

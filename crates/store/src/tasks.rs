@@ -89,18 +89,18 @@ impl TryFrom<TaskRow> for Task {
         let phase = Phase::from_i16(row.state)
             .ok_or_else(|| Error::contradiction("tasks", "state", row.id, row.state))?;
         let mut by_kind: BTreeMap<Kind, i64> = BTreeMap::new();
-        let mut errors = Vec::new();
+        let mut by_code: BTreeMap<String, i64> = BTreeMap::new();
         let sums = row.kinds.unwrap_or_default().into_iter().zip(row.codes.unwrap_or_default());
         for ((kind, code), sum) in sums.zip(row.sums.unwrap_or_default()) {
             let kind = Kind::from_i16(kind)
                 .ok_or_else(|| Error::contradiction("task_counts", "kind", row.id, kind))?;
-            if kind == Kind::Error {
-                errors.push((code, sum));
-            } else {
+            if kind.is_shown_error(phase.rest()) {
+                *by_code.entry(code).or_default() += sum;
+            } else if !kind.has_code() {
                 *by_kind.entry(kind).or_default() += sum;
             }
         }
-        errors.retain(|(_, sum)| *sum != 0);
+        let mut errors: Vec<(String, i64)> = by_code.into_iter().filter(|(_, sum)| *sum != 0).collect();
         errors.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         Ok(Self {
             counts: Counts::new(row.total, row.cursor, phase.rest(), &by_kind),
