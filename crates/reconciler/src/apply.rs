@@ -49,7 +49,7 @@ async fn step(shared: &Shared, lease: &Lease) -> store::Result<bool> {
     let mut transaction = shared.db.hot.begin().await.map_err(Error::database("applying callbacks"))?;
     let conn: &mut PgConnection = &mut transaction;
     leases::fence(conn, lease).await?;
-    let early = reports::take_known_early(conn, &lease.account, EARLY).await?;
+    let early = reports::take_known_early(conn, &lease.account, 0, EARLY).await?.known;
     let mut entries = inbox::unapplied(conn, &lease.account, ENTRIES).await?;
     if early.is_empty() && entries.is_empty() {
         return Ok(false);
@@ -84,7 +84,9 @@ async fn step(shared: &Shared, lease: &Lease) -> store::Result<bool> {
     apply_events(conn, lease, &events).await?;
     effects.halts.dedup();
     effects::apply(conn, &effects, shared.clock.now()).await?;
-    inbox::advance(conn, &lease.account, &entries).await?;
+    if !inbox::advance(conn, &lease.account, &entries).await? {
+        return Ok(true);
+    }
     transaction.commit().await.map_err(Error::database("applying callbacks"))?;
     for (scope, sender) in failures.slow_downs {
         (shared.slow_down)(&lease.account, scope, &sender);

@@ -91,61 +91,94 @@ pub struct Found {
     pub by_old_hash: HashMap<i64, (i64, i32)>,
 }
 
-const COLUMNS: &str = "m.task_id, m.no, m.state, m.attempt, m.request_id, m.vendor_id, m.code, r.no IS NOT NULL AS waits, p.phone,
-     m.sent_at IS NOT NULL AS has_sent, m.delivered_at IS NOT NULL AS has_delivered, m.read_at IS NOT NULL AS has_read";
+/// A recipient of a task.
+type Key = (i64, i32);
 
 /// Reads the messages that the reports may speak of.
 ///
 /// # Errors
 /// The database did not do it, or a row says what cannot be.
 pub async fn find(conn: &mut PgConnection, account: &str, reports: &[StatusReport]) -> Result<Found> {
-    let named: Vec<(i64, i32)> =
+    let named: HashSet<Key> =
         reports.iter().filter_map(|report| report.correlation).map(|c| (c.task_id, c.no)).collect();
-    let hashes: Vec<i64> = reports
+    let hashes: HashSet<i64> = reports
         .iter()
         .filter(|report| report.correlation.is_none())
         .map(|report| vendor_hash(&report.vendor_id))
         .collect();
     let mut found = Found::default();
-    if !named.is_empty() {
-        // The account is part of the question: a token of one account must not move another's messages.
-        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "SELECT {COLUMNS} FROM UNNEST($1::bigint[], $2::integer[]) AS i (task_id, no)
-             JOIN messages m ON m.task_id = i.task_id AND m.no = i.no
-             JOIN tasks t ON t.id = m.task_id AND t.account = $3
-             LEFT JOIN recipients p ON p.audience_id = t.audience_id AND p.no = m.no
-             LEFT JOIN retries r ON r.task_id = m.task_id AND r.no = m.no"
-        )))
-        .bind(named.iter().map(|row| row.0).collect::<Vec<_>>())
-        .bind(named.iter().map(|row| row.1).collect::<Vec<_>>())
-        .bind(account)
-        .fetch_all(&mut *conn)
-        .await
-        .map_err(Error::database("finding messages by recipient"))?;
-        found.add(&rows)?;
-    }
-    if !hashes.is_empty() {
-        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "SELECT {COLUMNS} FROM messages m
-             JOIN tasks t ON t.id = m.task_id AND t.account = $2
-             LEFT JOIN recipients p ON p.audience_id = t.audience_id AND p.no = m.no
-             LEFT JOIN retries r ON r.task_id = m.task_id AND r.no = m.no
-             WHERE m.vendor_hash = ANY ($1)"
-        )))
-        .bind(&hashes)
-        .bind(account)
-        .fetch_all(&mut *conn)
-        .await
-        .map_err(Error::database("finding messages by vendor id"))?;
-        found.add(&rows)?;
-        found.add_old(conn, account, &hashes).await?;
-    }
+    let latest = by_hash(
+        conn,
+        "SELECT vendor_hash, task_id, no FROM messages WHERE vendor_hash = ANY ($1)",
+        hashes.iter().copied().collect(),
+    )
+    .await?;
+    found
+        .read(conn, account, named.into_iter().chain(latest.into_iter().map(|(_, key)| key)).collect())
+        .await?;
+    let known: HashSet<i64> = found.by_vendor_id.keys().map(|id| vendor_hash(id)).collect();
+    // Ids that no message of the account bears any more: of older calls.
+    let older = by_hash(
+        conn,
+        "SELECT vendor_hash, task_id, no FROM old_vendor_ids WHERE vendor_hash = ANY ($1)",
+        hashes.difference(&known).copied().collect(),
+    )
+    .await?;
+    found.read(conn, account, older.iter().map(|(_, key)| *key).collect()).await?;
+    let of_account = older.into_iter().filter(|(_, key)| found.by_recipient.contains_key(key));
+    found.by_old_hash = of_account.collect();
     Ok(found)
 }
 
+/// Looks hashes up, of any account.
+async fn by_hash(
+    conn: &mut PgConnection,
+    statement: &'static str,
+    hashes: Vec<i64>,
+) -> Result<Vec<(i64, Key)>> {
+    if hashes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<(i64, i64, i32)> = sqlx::query_as(statement)
+        .bind(hashes)
+        .fetch_all(conn)
+        .await
+        .map_err(Error::database("finding messages by vendor id"))?;
+    Ok(rows.into_iter().map(|(hash, task_id, no)| (hash, (task_id, no))).collect())
+}
+
 impl Found {
-    fn add(&mut self, rows: &[PgRow]) -> Result<()> {
-        for row in rows {
+    /// Reads the rows of recipients, of the account's tasks alone: a token of one account must not move another's
+    /// messages.
+    ///
+    /// The tasks are looked up before: joined, a table without statistics may be gone through once for each of them.
+    async fn read(&mut self, conn: &mut PgConnection, account: &str, keys: HashSet<Key>) -> Result<()> {
+        let tasks: HashSet<i64> = keys.iter().map(|(task_id, _)| *task_id).collect();
+        let audiences = audiences_of(conn, account, tasks.into_iter().collect()).await?;
+        let wanted: Vec<(Key, i64)> = keys
+            .into_iter()
+            .filter(|key| !self.by_recipient.contains_key(key))
+            .filter_map(|key| Some((key, *audiences.get(&key.0)?)))
+            .collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let rows = sqlx::query(
+            "SELECT m.task_id, m.no, m.state, m.attempt, m.request_id, m.vendor_id, m.code,
+                    r.no IS NOT NULL AS waits, p.phone, m.sent_at IS NOT NULL AS has_sent,
+                    m.delivered_at IS NOT NULL AS has_delivered, m.read_at IS NOT NULL AS has_read
+             FROM UNNEST($1::bigint[], $2::integer[], $3::bigint[]) AS i (task_id, no, audience_id)
+             JOIN messages m ON m.task_id = i.task_id AND m.no = i.no
+             LEFT JOIN recipients p ON p.audience_id = i.audience_id AND p.no = i.no
+             LEFT JOIN retries r ON r.task_id = i.task_id AND r.no = i.no",
+        )
+        .bind(wanted.iter().map(|((task_id, _), _)| *task_id).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|((_, no), _)| *no).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|(_, audience_id)| *audience_id).collect::<Vec<_>>())
+        .fetch_all(conn)
+        .await
+        .map_err(Error::database("reading the messages of reports"))?;
+        for row in &rows {
             let standing = standing(row)?;
             let key = (standing.task_id, standing.no);
             if let Some(vendor_id) = &standing.vendor_id {
@@ -155,32 +188,21 @@ impl Found {
         }
         Ok(())
     }
+}
 
-    /// Vendor ids that no message bears any more: of older calls.
-    async fn add_old(&mut self, conn: &mut PgConnection, account: &str, hashes: &[i64]) -> Result<()> {
-        let known: HashSet<i64> = self.by_vendor_id.keys().map(|id| vendor_hash(id)).collect();
-        let rest: Vec<i64> = hashes.iter().copied().filter(|hash| !known.contains(hash)).collect();
-        if rest.is_empty() {
-            return Ok(());
-        }
-        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "SELECT {COLUMNS}, o.vendor_hash AS old_hash FROM old_vendor_ids o
-             JOIN messages m ON m.task_id = o.task_id AND m.no = o.no
-             JOIN tasks t ON t.id = m.task_id AND t.account = $2
-             LEFT JOIN recipients p ON p.audience_id = t.audience_id AND p.no = m.no
-             LEFT JOIN retries r ON r.task_id = m.task_id AND r.no = m.no
-             WHERE o.vendor_hash = ANY ($1)"
-        )))
-        .bind(rest)
-        .bind(account)
-        .fetch_all(conn)
-        .await
-        .map_err(Error::database("finding messages by older vendor ids"))?;
-        for row in &rows {
-            self.by_old_hash.insert(row.get("old_hash"), (row.get("task_id"), row.get("no")));
-        }
-        self.add(&rows)
+/// Which of the tasks are the account's: their audiences.
+async fn audiences_of(conn: &mut PgConnection, account: &str, tasks: Vec<i64>) -> Result<HashMap<i64, i64>> {
+    if tasks.is_empty() {
+        return Ok(HashMap::new());
     }
+    let rows: Vec<(i64, i64)> =
+        sqlx::query_as("SELECT id, audience_id FROM tasks WHERE id = ANY ($1) AND account = $2")
+            .bind(tasks)
+            .bind(account)
+            .fetch_all(conn)
+            .await
+            .map_err(Error::database("looking up the tasks of reports"))?;
+    Ok(rows.into_iter().collect())
 }
 
 fn standing(row: &PgRow) -> Result<Standing> {
@@ -281,11 +303,13 @@ async fn update_messages(conn: &mut PgConnection, changes: &[Change]) -> Result<
              failed_at = CASE WHEN i.state <= 4 THEN NULL ELSE coalesce(i.failed_at, m.failed_at) END
          FROM UNNEST($1::bigint[], $2::integer[], $3::smallint[], $4::bigint[], $5::smallint[], $6::text[],
                      $7::bigint[], $8::text[], $9::text[], $10::timestamptz[], $11::timestamptz[],
-                     $12::timestamptz[], $13::timestamptz[], $14::timestamptz[])
+                     $12::timestamptz[], $13::timestamptz[], $14::timestamptz[], $15::text[])
               AS i (task_id, no, state_before, request_id, state, vendor_id, vendor_hash, code, reason,
-                    accepted_at, sent_at, delivered_at, read_at, failed_at)
+                    accepted_at, sent_at, delivered_at, read_at, failed_at, code_before)
          WHERE m.task_id = i.task_id AND m.no = i.no
-           AND m.state = i.state_before AND m.request_id = i.request_id",
+           AND m.state = i.state_before AND m.request_id = i.request_id
+           -- The counts and the troubles are moved out of the place that the code names.
+           AND m.code IS NOT DISTINCT FROM i.code_before",
     )
     .bind(changes.iter().map(|c| c.before.task_id).collect::<Vec<_>>())
     .bind(changes.iter().map(|c| c.before.no).collect::<Vec<_>>())
@@ -301,6 +325,7 @@ async fn update_messages(conn: &mut PgConnection, changes: &[Change]) -> Result<
     .bind(times(|t| t.delivered_at))
     .bind(times(|t| t.read_at))
     .bind(times(|t| t.failed_at))
+    .bind(changes.iter().map(|c| c.before.code.as_deref()).collect::<Vec<_>>())
     .execute(conn)
     .await
     .map_err(Error::database("applying reports"))?;
@@ -349,34 +374,81 @@ pub async fn keep_early(
     Ok(())
 }
 
-/// Takes the early reports whose message is known by now, in the order of their coming.
+/// A slice of the reports that wait: what was taken of it, and where the next begins.
+#[derive(Clone, Debug, Default)]
+pub struct EarlySlice {
+    /// The reports whose message is known by now, in the order of their coming.
+    pub known: Vec<EarlyReport>,
+    /// The last report that was looked at; none: there was nothing left to look at.
+    pub looked_at: Option<i64>,
+}
+
+/// Looks at the next `limit` waiting reports beyond the number `after`, and takes those whose message is known by now.
+///
+/// It asks as [`find`] finds, account and all: a report that is taken in vain would be put back and taken for ever.
 ///
 /// # Errors
 /// The database did not do it.
 pub async fn take_known_early(
     conn: &mut PgConnection,
     account: &str,
+    after: i64,
     limit: i64,
-) -> Result<Vec<EarlyReport>> {
-    let rows: Vec<(i64, serde_json::Value, DateTime<Utc>)> = sqlx::query_as(
-        "DELETE FROM early_reports WHERE id IN (
-            SELECT e.id FROM early_reports e
-            WHERE e.account = $1
-              AND (EXISTS (SELECT FROM messages m
-                           WHERE m.task_id = e.task_id AND m.no = e.no AND m.request_id >= e.request_id)
-                   OR EXISTS (SELECT FROM messages m WHERE m.vendor_hash = e.vendor_hash))
-            ORDER BY e.id LIMIT $2)
-         RETURNING id, body, received_at",
+) -> Result<EarlySlice> {
+    // Rows that are not taken come back without their body, to say how far it went.
+    let rows: Vec<(i64, Option<serde_json::Value>, DateTime<Utc>)> = sqlx::query_as(
+        "WITH slice AS MATERIALIZED (
+            SELECT * FROM early_reports WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3
+         ), known AS (
+            -- LIMIT keeps each look a probe of an index, whatever the planner believes of the tables.
+            SELECT s.id FROM slice s CROSS JOIN LATERAL (
+                SELECT FROM messages m JOIN tasks t ON t.id = m.task_id AND t.account = $1
+                WHERE m.task_id = s.task_id AND m.no = s.no AND m.request_id >= s.request_id
+                UNION ALL
+                SELECT FROM messages m JOIN tasks t ON t.id = m.task_id AND t.account = $1
+                WHERE m.vendor_hash = s.vendor_hash AND s.task_id IS NULL
+                UNION ALL
+                SELECT FROM old_vendor_ids o JOIN tasks t ON t.id = o.task_id AND t.account = $1
+                WHERE o.vendor_hash = s.vendor_hash AND s.task_id IS NULL
+                LIMIT 1
+            ) message
+         ), taken AS (
+            DELETE FROM early_reports e
+            USING known WHERE e.id = known.id
+            RETURNING e.id
+         )
+         SELECT s.id, CASE WHEN taken.id IS NOT NULL THEN s.body END, s.received_at
+         FROM slice s LEFT JOIN taken ON taken.id = s.id
+         ORDER BY s.id",
     )
     .bind(account)
+    .bind(after)
     .bind(limit)
     .fetch_all(conn)
     .await
     .map_err(Error::database("looking at early reports"))?;
-    let mut rows: Vec<_> =
-        rows.into_iter().map(|(id, body, received_at)| EarlyReport { id, body, received_at }).collect();
-    rows.sort_by_key(|row| row.id);
-    Ok(rows)
+    let looked_at = rows.last().map(|(id, ..)| *id);
+    let known = rows
+        .into_iter()
+        .filter_map(|(id, body, received_at)| Some(EarlyReport { id, body: body?, received_at }))
+        .collect();
+    Ok(EarlySlice { known, looked_at })
+}
+
+/// The number beyond which the waiting reports that came after `since` lie, and all that are still to come.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn early_since(conn: &mut PgConnection, account: &str, since: DateTime<Utc>) -> Result<i64> {
+    sqlx::query_scalar(
+        "SELECT coalesce(min(id) FILTER (WHERE received_at > $2) - 1, max(id), 0)
+         FROM early_reports WHERE account = $1",
+    )
+    .bind(account)
+    .bind(since)
+    .fetch_one(conn)
+    .await
+    .map_err(Error::database("looking how old early reports are"))
 }
 
 /// Drops early reports that nobody will ever claim; how many.
