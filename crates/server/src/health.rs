@@ -1,5 +1,7 @@
 //! Whether this node is alive and ready, and its numbers for Prometheus.
 
+use std::time::Duration;
+
 use axum::{
     Router,
     extract::State,
@@ -9,6 +11,9 @@ use axum::{
 };
 
 use crate::{metrics, problem::Problem, state::AppState};
+
+/// How long the database may take to answer. Without a connection, the pool would let a probe wait for much longer.
+const LIMIT_READY: Duration = Duration::from_secs(1);
 
 /// `/healthz`, `/readyz` and `/metrics`, without a token.
 pub fn routes() -> Router<AppState> {
@@ -20,15 +25,16 @@ pub fn routes() -> Router<AppState> {
 
 async fn readyz(State(state): State<AppState>) -> Response {
     let not_ready = |why: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response();
-    match state.database.schema_is_current().await {
-        Err(error) => {
+    match tokio::time::timeout(LIMIT_READY, state.database.schema_is_current()).await {
+        Err(_) => return not_ready("the database has not answered within a second"),
+        Ok(Err(error)) => {
             tracing::debug!(%error, "not ready");
             return not_ready("the database does not answer, or holds no schema yet");
         }
-        Ok(false) => {
+        Ok(Ok(false)) => {
             return not_ready("the database's schema is not this program's: run `campaignd migrate`");
         }
-        Ok(true) => {}
+        Ok(Ok(true)) => {}
     }
     if !(state.live.is_lease_loop_alive)() {
         return not_ready("the loop that renews leases does not run");
