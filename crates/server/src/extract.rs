@@ -4,7 +4,6 @@ use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::BytesRejection},
     http::{StatusCode, request::Parts},
-    response::IntoResponse as _,
 };
 use serde::de::DeserializeOwned;
 
@@ -116,8 +115,31 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
         }
         match Query::<T>::try_from_uri(&parts.uri) {
             Ok(Query(params)) => Ok(Self(params)),
-            Err(rejection) => Err(Problem::new(StatusCode::BAD_REQUEST, rejection.body_text())),
+            Err(rejection) => Err(query_problem(&rejection.body_text())),
         }
+    }
+}
+
+/// The field stands in the text alone, as `…: limit: invalid digit found in string`; it is only shown better here.
+fn query_problem(text: &str) -> Problem {
+    let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(text);
+    let is_name = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    match text.split_once(": ") {
+        Some((field, message)) if is_name(field) => Problem::query(field, format!("is wrong: {message}")),
+        _ => Problem::new(StatusCode::BAD_REQUEST, format!("the query cannot be read: {text}")),
+    }
+}
+
+/// The one part of the path that varies, as text.
+pub struct Segment(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let unreadable = |_| Problem::new(StatusCode::NOT_FOUND, "the path is no UTF-8: nothing is there");
+        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(unreadable)?;
+        Ok(Self(text))
     }
 }
 
@@ -128,9 +150,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|rejection| {
-            Problem::new(rejection.into_response().status(), "the path cannot be read")
-        })?;
+        let Segment(text) = Segment::from_request_parts(parts, state).await?;
         text.parse().map(Self).map_err(|_| {
             Problem::new(StatusCode::NOT_FOUND, format!("`{text}` is no id: ids are whole numbers"))
         })

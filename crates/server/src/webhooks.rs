@@ -7,7 +7,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use axum::{
     Router,
     body::Body,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     http::{HeaderMap, StatusCode, header},
     routing::post,
 };
@@ -31,11 +31,12 @@ pub fn routes() -> Router<AppState> {
 
 async fn receive(
     State(state): State<AppState>,
-    Path((name, token)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Answer<StatusCode> {
-    // One answer for an unknown account and a wrong token, so that nobody can try names.
+    // One answer for an unknown account, a wrong token and what is no text, so that nobody can try names.
+    let (name, token) = path.map(|Path(parts)| parts).unwrap_or_default();
     let known = state.account(&name);
     let expected = known.and_then(|account| account.webhook_token.as_ref());
     let (Some(account), Some(true)) = (known, expected.map(|expected| expected.is(&token))) else {

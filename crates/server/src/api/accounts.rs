@@ -1,9 +1,6 @@
 //! `/accounts`: the configuration's accounts and how they fare; never their secrets.
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use model::disposition::Scope;
 use store::{PgConnection, halts};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -13,7 +10,7 @@ use super::PageParams;
 use crate::{
     auth::{Caller, Role},
     convert,
-    extract::{self, Params},
+    extract::{self, Params, Segment},
     problem::{Answer, Problem},
     state::AppState,
 };
@@ -56,7 +53,7 @@ async fn list(
 async fn get(
     State(state): State<AppState>,
     caller: Caller,
-    Path(name): Path<String>,
+    Segment(name): Segment,
 ) -> Answer<Json<::api::Account>> {
     caller.needs(Role::Viewer)?;
     let account = state.account(&name).ok_or_else(|| Problem::no("account", &name))?;

@@ -3,7 +3,7 @@
 use axum::{
     Json,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path, State},
+    extract::{DefaultBodyLimit, State},
     http::StatusCode,
 };
 use model::{
@@ -18,7 +18,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     auth::{Caller, Role},
     convert,
-    extract::{self, Body, Params},
+    extract::{self, Body, Params, Segment},
     problem::{Answer, Problem},
     state::{AppState, commit},
 };
@@ -122,11 +122,7 @@ async fn add(
     delete, path = "/suppressions/{phone}", tag = "suppressions", params(("phone" = String, Path)),
     responses((status = 204))
 )]
-async fn remove(
-    State(state): State<AppState>,
-    caller: Caller,
-    Path(text): Path<String>,
-) -> Answer<StatusCode> {
+async fn remove(State(state): State<AppState>, caller: Caller, Segment(text): Segment) -> Answer<StatusCode> {
     caller.needs(Role::Operator)?;
     let phone: Phone = text
         .parse()

@@ -16,6 +16,7 @@ async fn only_readable_callbacks_with_the_right_token_are_stored() {
     for (path, body, expected) in [
         ("main/hooks", body, StatusCode::NOT_FOUND),
         ("nobody/hook", body, StatusCode::NOT_FOUND),
+        ("main/%ff", body, StatusCode::NOT_FOUND),
         ("sobot/", body, StatusCode::NOT_FOUND),
         ("sobot/hook", body, StatusCode::NOT_FOUND),
         ("main/hook", "", StatusCode::BAD_REQUEST),

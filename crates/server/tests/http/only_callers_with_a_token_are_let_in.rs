@@ -1,7 +1,7 @@
 use reqwest::{Method, StatusCode};
 use scheduler::import::Limits;
 
-use crate::common::{answer, start, start_with};
+use crate::common::{answer, fields, start, start_with};
 
 #[tokio::test]
 async fn without_a_token_or_with_a_wrong_one_nothing_is_shown() {
@@ -42,6 +42,9 @@ async fn what_is_not_there_is_a_problem_too() {
         (Method::GET, "/tasks?stat=running", StatusCode::BAD_REQUEST),
         (Method::GET, "/tasks?after=x", StatusCode::BAD_REQUEST),
         (Method::GET, "/tasks?q=%00", StatusCode::BAD_REQUEST),
+        (Method::GET, "/accounts/%ff", StatusCode::NOT_FOUND),
+        (Method::GET, "/campaigns/%ff", StatusCode::NOT_FOUND),
+        (Method::DELETE, "/suppressions/%ff", StatusCode::NOT_FOUND),
     ] {
         let (status, problem) = answer(server.request(method, path)).await;
         assert_eq!(
@@ -49,6 +52,12 @@ async fn what_is_not_there_is_a_problem_too() {
             (expected, Some(u64::from(expected.as_u16()))),
             "{path}"
         );
+    }
+    for (query, field) in
+        [("limit=many", "limit"), ("stat=running", "stat"), ("campaign_id=x", "campaign_id")]
+    {
+        let (_, problem) = server.get(&format!("/tasks?{query}")).await;
+        assert_eq!(fields(&problem), [field], "{problem}");
     }
     let (status, problem) = answer(server.request(Method::POST, "/campaigns").body("{\"name\":")).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
