@@ -1,7 +1,8 @@
 //! Taking recipients: the write-ahead intent, committed before its call leaves.
 //!
 //! The cursor moves in the transaction that writes the intent, so nobody is skipped and nobody is taken twice; a task
-//! that was paused, cancelled or halted meanwhile lets nobody be taken, and what was prefetched for it is dropped.
+//! that was paused, cancelled or halted meanwhile, or has expired, lets nobody be taken, and what was prefetched for it
+//! is dropped.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -122,7 +123,7 @@ pub async fn commit_intents(
     now: DateTime<Utc>,
     deadline_at: DateTime<Utc>,
 ) -> Result<Vec<Committed>> {
-    let moved = move_cursors(conn, intents).await?;
+    let moved = move_cursors(conn, intents, now).await?;
     let mut withdrawn = take_retries(conn, intents, now).await?;
     let listed = suppressed_phones(conn, intents, now).await?;
     let mut deltas = Deltas::default();
@@ -174,7 +175,11 @@ pub async fn commit_intents(
 const OPT_OUT: i16 = 1;
 
 /// Moves the cursors of tasks that may run and stand where they are expected; the requests that joined on.
-async fn move_cursors(conn: &mut PgConnection, intents: &[Intent]) -> Result<HashSet<i64>> {
+async fn move_cursors(
+    conn: &mut PgConnection,
+    intents: &[Intent],
+    now: DateTime<Utc>,
+) -> Result<HashSet<i64>> {
     let mut ranges: BTreeMap<i64, std::ops::Range<i32>> = BTreeMap::new();
     let mut joined: Vec<(i64, i64)> = Vec::new();
     for intent in intents {
@@ -194,12 +199,14 @@ async fn move_cursors(conn: &mut PgConnection, intents: &[Intent]) -> Result<Has
         "UPDATE tasks t SET cursor = i.upto
          FROM UNNEST($1::bigint[], $2::integer[], $3::integer[]) AS i (id, since, upto)
          WHERE t.id = i.id AND t.cursor = i.since AND t.state = 2 AND NOT t.paused
+           AND (t.expires_at IS NULL OR t.expires_at > $4)
            AND NOT task_is_halted(t.id, t.account, t.sender, t.template)
          RETURNING t.id",
     )
     .bind(ranges.keys().copied().collect::<Vec<_>>())
     .bind(ranges.values().map(|range| range.start).collect::<Vec<_>>())
     .bind(ranges.values().map(|range| range.end).collect::<Vec<_>>())
+    .bind(now)
     .fetch_all(conn)
     .await
     .map_err(Error::database("moving cursors"))?
@@ -232,6 +239,7 @@ async fn take_retries(
         "WITH running AS (
             SELECT id FROM tasks
             WHERE id = ANY ($1) AND state = 2 AND NOT paused
+              AND (expires_at IS NULL OR expires_at > $4)
               AND NOT task_is_halted(id, account, sender, template)
             ORDER BY id FOR SHARE
          )

@@ -54,6 +54,7 @@ pub async fn runnable(conn: &mut PgConnection, account: &str, now: DateTime<Utc>
          JOIN campaigns c ON c.id = t.campaign_id
          JOIN audiences a ON a.id = t.audience_id
          WHERE t.account = $1 AND t.state = 2 AND NOT t.paused
+           AND (t.expires_at IS NULL OR t.expires_at > $2)
            AND NOT task_is_halted(t.id, t.account, t.sender, t.template)
          ORDER BY t.id",
     )
