@@ -12,6 +12,7 @@ mod a_halt_stands_until_lifted;
 mod a_messy_spreadsheet_is_imported_with_a_reason_for_each_bad_row;
 mod a_paused_task_takes_nobody_and_resumes;
 mod a_scheduled_task_starts_at_its_time;
+mod an_expired_campaign_sends_to_nobody_more;
 mod boundaries_hold;
 mod counts_add_up_at_every_instant;
 mod each_vendor_sends_each_recipient_one_message;
