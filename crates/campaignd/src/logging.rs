@@ -9,10 +9,12 @@ use crate::cli::{Cli, Command, LogFormat};
 /// Starts the log. `RUST_LOG` decides where it is set.
 pub fn start(cli: &Cli) {
     let usual = match cli.command {
-        Command::Serve(_) | Command::Simulate(_) => "info",
+        // The server's notices (a table that is there already) tell an operator nothing.
+        Command::Serve(_) | Command::Simulate(_) => "info,sqlx::postgres::notice=warn",
         // Its screen is a table that a log would tear apart.
         Command::Demo(_) => "error",
-        _ => "warn",
+        // An audit's statement may take seconds; its whole text is no answer to a person.
+        _ => "warn,sqlx::query=error",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
