@@ -11,6 +11,7 @@
 mod a_halt_stands_until_lifted;
 mod a_messy_spreadsheet_is_imported_with_a_reason_for_each_bad_row;
 mod a_paused_task_takes_nobody_and_resumes;
+mod a_row_that_cannot_be_sent_fails_alone;
 mod a_scheduled_task_starts_at_its_time;
 mod an_expired_campaign_sends_to_nobody_more;
 mod boundaries_hold;
@@ -25,3 +26,4 @@ mod the_api_refuses_clearly;
 mod the_configured_rate_is_kept;
 mod the_private_cluster_survives;
 mod vendor_codes_are_acted_on;
+mod what_is_shown_can_be_taken_away;

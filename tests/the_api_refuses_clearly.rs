@@ -219,6 +219,10 @@ async fn a_second_launch_and_what_does_not_exist() {
     let page = world.url(&format!("/webhooks/exotel/{}", world.account(0).webhook_token()));
     let refused = reqwest::Client::new().post(page).body("no json").send().await.unwrap();
     assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+    let page = world.url(&format!("/webhooks/exotel/{}", world.account(0).webhook_token()));
+    let refused =
+        reqwest::Client::new().post(page).body(vec![b' '; 3 * 1024 * 1024 + 1]).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
     world.wait_for_completion(created.task_id.unwrap(), within(20)).await;
     world.audit().await;
 }
