@@ -26,13 +26,13 @@ const MOST_SCOPES: usize = 4096;
 const MOST_EVENTS: usize = 4096;
 
 /// Counts outcomes per scope.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Watch {
     scopes: HashMap<(Scope, String), Tally>,
     order: VecDeque<(Scope, String)>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Tally {
     outcomes: u32,
     by_code_of_first: HashMap<String, u32>,

@@ -40,6 +40,21 @@ impl Error {
         move |source| Self::Database { attempted, source }
     }
 
+    /// The statement cannot be done with these values, however often it is tried: as against a connection, a lock,
+    /// a full disk or a server that shuts down.
+    #[must_use]
+    pub fn is_about_the_values(&self) -> bool {
+        // SQLSTATE's classes: cardinality, data, constraints, limits of the program.
+        const CLASSES: [&str; 4] = ["21", "22", "23", "54"];
+        match self {
+            Self::Contradiction { .. } => true,
+            Self::Database { source: sqlx::Error::Database(error), .. } => {
+                error.code().is_some_and(|code| CLASSES.iter().any(|class| code.starts_with(class)))
+            }
+            Self::Database { .. } | Self::Fenced | Self::Migration(_) => false,
+        }
+    }
+
     /// A row that says what cannot be.
     #[expect(clippy::needless_pass_by_value, reason = "callers hand in numbers and words as they have them")]
     pub fn contradiction<I: ToString, F: ToString>(

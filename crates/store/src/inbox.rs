@@ -81,6 +81,24 @@ pub async fn append(conn: &mut PgConnection, writer: i64, entries: &[NewEntry]) 
     Ok(())
 }
 
+/// Whether the account has entries that have not been applied. Locks nothing.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn has_unapplied(conn: &mut PgConnection, account: &str) -> Result<bool> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM inbox_positions p
+                        CROSS JOIN LATERAL (SELECT FROM callbacks c
+                                            WHERE c.account = p.account AND c.writer = p.writer AND c.seq > p.seq
+                                            LIMIT 1) c
+                        WHERE p.account = $1)",
+    )
+    .bind(account)
+    .fetch_one(conn)
+    .await
+    .map_err(Error::database("looking into the inbox"))
+}
+
 /// The next entries of an account that have not been applied, in order within each writer.
 ///
 /// The positions are locked first. So a step that is repeated because its commit was not answered waits until that

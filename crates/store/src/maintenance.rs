@@ -95,6 +95,8 @@ pub async fn lift_due_halts(conn: &mut PgConnection, account: &str, now: DateTim
 pub struct OutcomeCounts {
     /// The task.
     pub task_id: i64,
+    /// When it started.
+    pub started_at: Option<DateTime<Utc>>,
     /// Accepted and failed.
     pub outcomes: i64,
     /// Failed.
@@ -107,7 +109,7 @@ pub struct OutcomeCounts {
 /// The database did not do it.
 pub async fn outcome_counts(conn: &mut PgConnection, account: &str) -> Result<Vec<OutcomeCounts>> {
     sqlx::query_as(
-        "SELECT t.id AS task_id, coalesce(sum(c.n), 0)::bigint AS outcomes,
+        "SELECT t.id AS task_id, t.started_at, coalesce(sum(c.n), 0)::bigint AS outcomes,
                 coalesce(sum(c.n) FILTER (WHERE c.kind = 9), 0)::bigint AS failed
          FROM tasks t JOIN task_counts c ON c.task_id = t.id AND c.kind IN (5, 9) AND c.code = ''
          WHERE t.account = $1 AND t.state = 2

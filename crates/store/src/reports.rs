@@ -379,8 +379,8 @@ pub async fn keep_early(
 pub struct EarlySlice {
     /// The reports whose message is known by now, in the order of their coming.
     pub known: Vec<EarlyReport>,
-    /// The last report that was looked at; none: there was nothing left to look at.
-    pub looked_at: Option<i64>,
+    /// The last report that was looked at; none: there are no more beyond it.
+    pub goes_on_after: Option<i64>,
 }
 
 /// Looks at the next `limit` waiting reports beyond the number `after`, and takes those whose message is known by now.
@@ -427,12 +427,13 @@ pub async fn take_known_early(
     .fetch_all(conn)
     .await
     .map_err(Error::database("looking at early reports"))?;
-    let looked_at = rows.last().map(|(id, ..)| *id);
+    let is_full = i64::try_from(rows.len()).is_ok_and(|looked_at| looked_at >= limit);
+    let goes_on_after = rows.last().map(|(id, ..)| *id).filter(|_| is_full);
     let known = rows
         .into_iter()
         .filter_map(|(id, body, received_at)| Some(EarlyReport { id, body: body?, received_at }))
         .collect();
-    Ok(EarlySlice { known, looked_at })
+    Ok(EarlySlice { known, goes_on_after })
 }
 
 /// The number beyond which the waiting reports that came after `since` lie, and all that are still to come.
