@@ -8,10 +8,12 @@ use store::{
     inbox::{self, EntryKind, NewEntry},
     leases,
 };
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// Entries that wait at the most; beyond that the vendor is told to come again.
 const QUEUE: usize = 4096;
+/// Bytes that wait at the most.
+const QUEUE_BYTES: usize = 64 << 20;
 /// Entries in one commit at the most.
 const GROUP: usize = 500;
 /// Bytes in one commit, about.
@@ -27,12 +29,15 @@ struct Pending {
     kind: EntryKind,
     body: String,
     done: oneshot::Sender<bool>,
+    /// Its share of the bytes that may wait.
+    bytes: OwnedSemaphorePermit,
 }
 
 /// The handle of this process's writer. Cheap to clone; the writer ends with the last handle.
 #[derive(Clone, Debug)]
 pub struct Inbox {
     pending: mpsc::Sender<Pending>,
+    bytes: Arc<Semaphore>,
     appended: Arc<Notify>,
 }
 
@@ -43,10 +48,10 @@ impl Inbox {
         let (pending, queue) = mpsc::channel(QUEUE);
         let appended = Arc::new(Notify::new());
         tokio::spawn(write(db, clock, queue, Arc::clone(&appended)));
-        Self { pending, appended }
+        Self { pending, bytes: Arc::new(Semaphore::new(QUEUE_BYTES)), appended }
     }
 
-    /// Rings after each commit.
+    /// Rings after each commit: every one of those who are waiting.
     #[must_use]
     pub fn appended(&self) -> Arc<Notify> {
         Arc::clone(&self.appended)
@@ -70,9 +75,17 @@ impl Inbox {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn free_bytes(&self) -> usize {
+        self.bytes.available_permits()
+    }
+
     async fn append(&self, account: &str, kind: EntryKind, body: String) -> Result<(), NotStored> {
         let (done, stored) = oneshot::channel();
-        let pending = Pending { account: account.to_owned(), kind, body, done };
+        // One that is larger than all that may wait takes the whole place, rather than never finding one.
+        let size = u32::try_from(body.len().min(QUEUE_BYTES)).unwrap_or(u32::MAX);
+        let bytes = Arc::clone(&self.bytes).try_acquire_many_owned(size).map_err(|_| NotStored)?;
+        let pending = Pending { account: account.to_owned(), kind, body, done, bytes };
         self.pending.try_send(pending).map_err(|_| NotStored)?;
         match stored.await {
             Ok(true) => Ok(()),
@@ -98,26 +111,32 @@ async fn write(db: Database, clock: Clock, mut queue: mpsc::Receiver<Pending>, a
             .map(|pending| {
                 // Numbers are never used twice, even when a commit fails: its outcome may not be known.
                 seq += 1;
-                let Pending { account, kind, body, done } = pending;
-                (NewEntry { account, seq, kind, body, received_at: now }, done)
+                let Pending { account, kind, body, done, bytes } = pending;
+                (NewEntry { account, seq, kind, body, received_at: now }, (done, bytes))
             })
             .unzip();
         let stored = store(&db, &mut writer, &entries).await;
         if let Err(error) = &stored {
             tracing::error!(%error, callbacks = entries.len(), "callbacks cannot be stored; the vendor is told to come again");
         }
-        for done in waiting {
+        drop(entries);
+        for (done, bytes) in waiting {
+            drop(bytes);
             let _ = done.send(stored.is_ok());
         }
-        appended.notify_one();
+        appended.notify_waiters();
     }
 }
 
 async fn store(db: &Database, writer: &mut Option<i64>, entries: &[NewEntry]) -> store::Result<()> {
     let mut conn = db.inbox.acquire().await.map_err(Error::database("storing callbacks"))?;
-    let writer = match *writer {
-        Some(writer) => writer,
-        None => *writer.insert(leases::next_writer(&mut conn).await?),
+    let id = match writer.take() {
+        Some(id) => id,
+        None => leases::next_writer(&mut conn).await?,
     };
-    inbox::append(&mut conn, writer, entries).await
+    inbox::append(&mut conn, id, entries).await?;
+    // Kept only when it went well. What failed may be committed yet, by a connection that we do not hear any more;
+    // after entries of higher numbers it would lie below the position that has been applied, and never be read.
+    *writer = Some(id);
+    Ok(())
 }
