@@ -1,100 +1,247 @@
 //! One step of the inbox: read what is next, find the messages it speaks of, move them, remember how far it went.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use model::{
-    report::{AccountEvent, Inbound, News, ReportedOutcome, StatusReport},
-    status::{self, Effect, MessageState, OfCall},
+    report::{AccountEvent, Inbound, News, StatusReport},
+    watch::Watch,
 };
 use store::{
-    Error, PgConnection, effects, inbound,
+    Error, PgConnection, PgTransaction, effects, inbound,
     inbox::{self, Entry, EntryKind},
     leases::{self, Lease},
-    reports::{self, Change, Found, Standing, Times},
+    reports,
 };
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Shared, failed::Failures};
+use crate::{
+    LOOK, Shared,
+    failed::Failures,
+    round::{Received, Round},
+    waiting::Waiting,
+};
 
 /// Entries read in one step.
 const ENTRIES: i64 = 500;
 /// Reports applied in one step, about: an entry may hold a hundred.
 const REPORTS: usize = 5_000;
-/// Early reports looked at in one step.
-const EARLY: i64 = 2_000;
+/// Steps that may fail on their values before their entries are applied one by one, and an entry before it is passed
+/// over.
+const FAILURES: u32 = 3;
 /// A template that the vendor disabled is not lifted by an approval.
 const TEMPLATE_DISABLED: &str = "132016";
 
-/// A report and when it came.
-pub(crate) type Received = (StatusReport, DateTime<Utc>);
+/// Applies one account's inbox while this node owns the account.
+pub(crate) struct Applier {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) lease: Lease,
+    pub(crate) watch: Watch,
+    waiting: Waiting,
+    /// Steps that failed on their values since the last that did not.
+    failures: u32,
+    /// Entries that are still to be applied one by one.
+    singly: i64,
+    /// The entry that the last step began with: writer and number.
+    began_with: Option<(i64, i64)>,
+}
 
-/// Steps until the account's inbox is empty, or something goes wrong.
-pub(crate) async fn all(shared: &Arc<Shared>, lease: &Lease, stop: &CancellationToken) {
-    while !stop.is_cancelled() {
-        match step(shared, lease).await {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(Error::Fenced) => return,
-            Err(error) => {
-                tracing::warn!(account.name = lease.account, %error, "callbacks cannot be applied; trying again");
-                return;
+impl Applier {
+    pub(crate) fn new(shared: Arc<Shared>, lease: Lease) -> Self {
+        let (watch, waiting) = (Watch::default(), Waiting::default());
+        Self { shared, lease, watch, waiting, failures: 0, singly: 0, began_with: None }
+    }
+
+    /// Applies what comes until `stop`.
+    pub(crate) async fn run(mut self, appended: Arc<Notify>, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            // Registered before the look, so that what is appended during it is not missed.
+            let mut rung = Box::pin(appended.notified());
+            rung.as_mut().enable();
+            let went_well = self.all(&stop).await;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = rung, if went_well => {}
+                () = tokio::time::sleep(LOOK) => {}
             }
         }
+    }
+
+    /// Steps until nothing is left, or something goes wrong; whether nothing did.
+    async fn all(&mut self, stop: &CancellationToken) -> bool {
+        while !stop.is_cancelled() {
+            match self.next().await {
+                Ok(true) => {}
+                Ok(false) => return true,
+                Err(Error::Fenced) => return false,
+                Err(error) => {
+                    let account = &self.lease.account;
+                    tracing::warn!(account.name = account, %error, "callbacks cannot be applied; trying again");
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// One step of what waits and one of the inbox; whether there may be more.
+    pub(crate) async fn next(&mut self) -> store::Result<bool> {
+        // Only so many accounts at once, so that outcomes always find a connection.
+        let shared = Arc::clone(&self.shared);
+        let Ok(_turn) = shared.steps.acquire().await else { return Ok(false) };
+        let is_more_waiting = self.look_at_waiting().await?;
+        Ok(self.careful_step().await? || is_more_waiting)
+    }
+
+    /// Looks at the reports that wait for their message, when it is time.
+    async fn look_at_waiting(&mut self) -> store::Result<bool> {
+        let mut transaction = match self.waiting.is_due() {
+            true => self.begin().await?,
+            false => return Ok(false),
+        };
+        let now = self.shared.clock.now();
+        let slice = self.waiting.take(&mut transaction, &self.lease.account, now).await?;
+        let known = slice.known.into_iter();
+        let received: Vec<Received> = known
+            .filter_map(|early| Some((serde_json::from_value(early.body).ok()?, early.received_at)))
+            .collect();
+        let news = Step { received, ..Step::default() };
+        if self.apply(transaction, &news).await? {
+            self.waiting.done(slice.goes_on_after);
+        }
+        Ok(slice.goes_on_after.is_some())
+    }
+
+    /// A step of the inbox. Where one fails again and again on what it holds, entries are applied one by one, and the
+    /// one that fails is passed over: it must not stop the others for ever.
+    pub(crate) async fn careful_step(&mut self) -> store::Result<bool> {
+        let limit = if self.singly > 0 { 1 } else { ENTRIES };
+        match self.step(limit).await {
+            Err(error) if error.is_about_the_values() => {
+                self.failures += 1;
+                if self.failures < FAILURES {
+                    return Err(error);
+                }
+                self.failures = 0;
+                if self.singly == 0 {
+                    self.singly = ENTRIES;
+                    return Err(error);
+                }
+                self.pass_over(&error).await?;
+                Ok(true)
+            }
+            Err(error) => Err(error),
+            Ok(is_more) => {
+                self.failures = 0;
+                self.singly = if is_more { (self.singly - 1).max(0) } else { 0 };
+                Ok(is_more)
+            }
+        }
+    }
+
+    /// Applies a bounded amount; whether there may be more.
+    async fn step(&mut self, limit: i64) -> store::Result<bool> {
+        let attempted = "looking into the inbox";
+        let mut conn = self.shared.db.hot.acquire().await.map_err(Error::database(attempted))?;
+        if !inbox::has_unapplied(&mut conn, &self.lease.account).await? {
+            return Ok(false);
+        }
+        drop(conn);
+        let mut transaction = self.begin().await?;
+        let entries = inbox::unapplied(&mut transaction, &self.lease.account, limit).await?;
+        self.began_with = entries.first().map(|entry| (entry.writer, entry.seq));
+        if entries.is_empty() {
+            return Ok(false);
+        }
+        let step = self.read(entries, limit);
+        let is_full = step.is_full;
+        let is_applied = self.apply(transaction, &step).await?;
+        Ok(is_full || !is_applied)
+    }
+
+    fn read(&self, mut entries: Vec<Entry>, limit: i64) -> Step {
+        let mut step = Step::default();
+        let mut read = 0;
+        for entry in &entries {
+            if step.received.len() >= REPORTS {
+                break;
+            }
+            read += 1;
+            for news in news(&self.shared, &self.lease, entry) {
+                match news {
+                    News::Status(report) => step.received.push((report, entry.received_at)),
+                    News::Inbound(message) => step.people.push((message, entry.received_at)),
+                    News::Event(event) => step.events.push(event),
+                }
+            }
+        }
+        entries.truncate(read);
+        step.is_full = i64::try_from(read).is_ok_and(|read| read >= limit) || step.received.len() >= REPORTS;
+        step.entries = entries;
+        step
+    }
+
+    async fn begin(&self) -> store::Result<PgTransaction<'static>> {
+        let mut transaction =
+            self.shared.db.hot.begin().await.map_err(Error::database("applying callbacks"))?;
+        leases::fence(&mut transaction, &self.lease).await?;
+        Ok(transaction)
+    }
+
+    /// Applies what was read and commits. False: a row moved under us; all is rolled back and to be read again.
+    async fn apply(&mut self, mut transaction: PgTransaction<'static>, step: &Step) -> store::Result<bool> {
+        let account = &self.lease.account;
+        let mut failures = Failures::new(&self.shared, &self.lease, &self.watch);
+        let conn: &mut PgConnection = &mut transaction;
+        if !apply_reports(conn, &self.lease, &step.received, &mut failures).await? {
+            return Ok(false);
+        }
+        inbound::keep(conn, account, &step.people).await?;
+        apply_events(conn, &self.lease, &step.events).await?;
+        effects::apply(conn, &failures.effects, self.shared.clock.now()).await?;
+        if !inbox::advance(conn, account, &step.entries).await? {
+            return Ok(false);
+        }
+        transaction.commit().await.map_err(Error::database("applying callbacks"))?;
+        let Failures { slow_downs, retried, observed, .. } = failures;
+        for (scope, sender) in slow_downs {
+            (self.shared.slow_down)(account, scope, &sender);
+        }
+        if !retried.is_empty() {
+            (self.shared.wake_dispatcher)(account);
+        }
+        if let Some(watch) = observed {
+            self.watch = watch;
+        }
+        Ok(true)
+    }
+
+    /// Passes over the entry that the last step began with. It stays in the inbox, to be looked at.
+    async fn pass_over(&mut self, error: &Error) -> store::Result<()> {
+        let mut transaction = self.begin().await?;
+        let entries = inbox::unapplied(&mut transaction, &self.lease.account, 1).await?;
+        let Some(entry) = entries.first().filter(|entry| self.began_with == Some((entry.writer, entry.seq)))
+        else {
+            return Ok(());
+        };
+        let (account, writer, seq) = (&self.lease.account, entry.writer, entry.seq);
+        inbox::advance(&mut transaction, account, &entries).await?;
+        transaction.commit().await.map_err(Error::database("passing over a callback"))?;
+        tracing::error!(account.name = account, writer, seq, %error,
+            "a callback cannot be applied and is passed over; it stays in the table callbacks");
+        Ok(())
     }
 }
 
-/// Applies a bounded amount; whether there may be more.
-async fn step(shared: &Shared, lease: &Lease) -> store::Result<bool> {
-    let mut transaction = shared.db.hot.begin().await.map_err(Error::database("applying callbacks"))?;
-    let conn: &mut PgConnection = &mut transaction;
-    leases::fence(conn, lease).await?;
-    let early = reports::take_known_early(conn, &lease.account, 0, EARLY).await?.known;
-    let mut entries = inbox::unapplied(conn, &lease.account, ENTRIES).await?;
-    if early.is_empty() && entries.is_empty() {
-        return Ok(false);
-    }
-    let mut received: Vec<Received> = early
-        .into_iter()
-        .filter_map(|early| Some((serde_json::from_value(early.body).ok()?, early.received_at)))
-        .collect();
-    let (mut people, mut events) = (Vec::new(), Vec::new());
-    let mut read = 0;
-    for entry in &entries {
-        if received.len() >= REPORTS {
-            break;
-        }
-        read += 1;
-        for news in news(shared, lease, entry) {
-            match news {
-                News::Status(report) => received.push((report, entry.received_at)),
-                News::Inbound(message) => people.push((message, entry.received_at)),
-                News::Event(event) => events.push(event),
-            }
-        }
-    }
-    entries.truncate(read);
-    let is_full = read as i64 == ENTRIES || received.len() >= REPORTS;
-    let mut failures = Failures::new(shared, lease);
-    if !apply_reports(conn, lease, &received, &mut failures).await? {
-        return Ok(true); // a row moved under us: roll back and read again
-    }
-    keep_people(conn, lease, &people).await?;
-    let mut effects = failures.effects;
-    apply_events(conn, lease, &events).await?;
-    effects.halts.dedup();
-    effects::apply(conn, &effects, shared.clock.now()).await?;
-    if !inbox::advance(conn, &lease.account, &entries).await? {
-        return Ok(true);
-    }
-    transaction.commit().await.map_err(Error::database("applying callbacks"))?;
-    for (scope, sender) in failures.slow_downs {
-        (shared.slow_down)(&lease.account, scope, &sender);
-    }
-    if !failures.retried.is_empty() {
-        (shared.wake_dispatcher)(&lease.account);
-    }
-    Ok(is_full)
+/// What one step applies.
+#[derive(Default)]
+struct Step {
+    received: Vec<Received>,
+    people: Vec<(Inbound, DateTime<Utc>)>,
+    events: Vec<AccountEvent>,
+    entries: Vec<Entry>,
+    is_full: bool,
 }
 
 /// What an entry says. One that says nothing readable was checked when it came; it is named and passed over.
@@ -117,145 +264,22 @@ async fn apply_reports(
     received: &[Received],
     failures: &mut Failures<'_>,
 ) -> store::Result<bool> {
-    let mut rest = received;
-    while !rest.is_empty() {
-        let all: Vec<StatusReport> = rest.iter().map(|(report, _)| report.clone()).collect();
-        let found = reports::find(conn, &lease.account, &all).await?;
-        failures.learn(conn, &found).await?;
-        let mut round =
-            Round { found: &found, changes: HashMap::new(), order: Vec::new(), early: Vec::new() };
-        let applied = rest.iter().take_while(|received| round.apply(received, failures)).count();
-        if applied == 0 {
-            tracing::error!(account.name = lease.account, "a report could not be applied; it is passed over");
-        }
-        let changes: Vec<Change> = round.order.iter().filter_map(|key| round.changes.remove(key)).collect();
-        if !reports::write(conn, &changes).await? {
-            return Ok(false);
-        }
-        reports::keep_early(conn, &lease.account, &round.early).await?;
-        rest = &rest[applied.max(1)..];
+    if received.is_empty() {
+        return Ok(true);
     }
+    let all: Vec<StatusReport> = received.iter().map(|(report, _)| report.clone()).collect();
+    let found = reports::find(conn, &lease.account, &all).await?;
+    failures.learn(conn, &found).await?;
+    let mut round = Round::new(&found);
+    for report in received {
+        round.apply(report, failures);
+    }
+    let (changes, early) = round.finish();
+    if !reports::write(conn, &changes).await? {
+        return Ok(false);
+    }
+    reports::keep_early(conn, &lease.account, &early).await?;
     Ok(true)
-}
-
-/// Reports that are written together: one change a message.
-struct Round<'a> {
-    found: &'a Found,
-    changes: HashMap<(i64, i32), Change>,
-    order: Vec<(i64, i32)>,
-    early: Vec<(StatusReport, serde_json::Value, DateTime<Utc>)>,
-}
-
-impl Round<'_> {
-    /// Applies a report. False: it must wait for the next round, because its message is to be written first.
-    fn apply(&mut self, (report, received_at): &Received, failures: &mut Failures<'_>) -> bool {
-        let Some((before, of_call)) = self.locate(report) else {
-            if let Ok(body) = serde_json::to_value(report) {
-                self.early.push((report.clone(), body, *received_at));
-            }
-            return true;
-        };
-        let key = (before.task_id, before.no);
-        let changed = self.changes.get(&key);
-        if changed.is_some_and(|change| change.again.is_some() || change.withdraw) {
-            return false;
-        }
-        let state = changed.map_or(before.state, |change| change.state);
-        let is_being_sent = before.state == MessageState::Retrying && !before.waits;
-        let at = report.at.unwrap_or(*received_at);
-        match status::apply(state, of_call, is_being_sent, &report.outcome) {
-            Effect::Ignored => {}
-            Effect::AlreadyKnown => self.fill_in(&before, report, at),
-            Effect::MoveTo(state) => {
-                failures.succeeded(&before);
-                let change = self.change(&before, report);
-                change.withdraw = before.state == MessageState::Retrying && before.waits;
-                change.state = state;
-                change.why = None;
-                milestone(&mut change.times, &report.outcome, at);
-            }
-            Effect::FailedNow => {
-                let ReportedOutcome::Failed { code, reason } = &report.outcome else { return true };
-                let fate = failures.failed(&before, code, reason);
-                let change = self.change(&before, report);
-                change.state = fate.state;
-                change.why = Some(fate.why);
-                change.again = fate.again;
-                change.times.failed_at = Some(at);
-            }
-        }
-        true
-    }
-
-    /// The message that a report speaks of; none while it is not known.
-    fn locate(&self, report: &StatusReport) -> Option<(Standing, OfCall)> {
-        if let Some(named) = report.correlation {
-            let standing = self.found.by_recipient.get(&(named.task_id, named.no))?;
-            return match named.request_id.cmp(&standing.request_id) {
-                std::cmp::Ordering::Equal => Some((standing.clone(), OfCall::Latest)),
-                std::cmp::Ordering::Less => Some((standing.clone(), OfCall::Older)),
-                // Its outcome is not recorded yet.
-                std::cmp::Ordering::Greater => None,
-            };
-        }
-        if let Some(key) = self.found.by_vendor_id.get(&report.vendor_id) {
-            return Some((self.found.by_recipient.get(key)?.clone(), OfCall::Latest));
-        }
-        let key = self.found.by_old_hash.get(&store::ids::vendor_hash(&report.vendor_id))?;
-        Some((self.found.by_recipient.get(key)?.clone(), OfCall::Older))
-    }
-
-    fn change(&mut self, before: &Standing, report: &StatusReport) -> &mut Change {
-        let key = (before.task_id, before.no);
-        let order = &mut self.order;
-        self.changes.entry(key).or_insert_with(|| {
-            order.push(key);
-            let learned = before.vendor_id.is_none() && !report.vendor_id.is_empty();
-            Change {
-                before: before.clone(),
-                state: before.state,
-                vendor_id: learned.then(|| report.vendor_id.clone()),
-                why: None,
-                again: None,
-                withdraw: false,
-                times: Times::default(),
-            }
-        })
-    }
-
-    /// The state is known already; its time may not be.
-    fn fill_in(&mut self, before: &Standing, report: &StatusReport, at: DateTime<Utc>) {
-        let is_missing = match report.outcome {
-            ReportedOutcome::Sent => !before.has_sent,
-            ReportedOutcome::Delivered => !before.has_delivered,
-            ReportedOutcome::Read => !before.has_read,
-            ReportedOutcome::Accepted | ReportedOutcome::Failed { .. } => false,
-        };
-        if is_missing {
-            milestone(&mut self.change(before, report).times, &report.outcome, at);
-        }
-    }
-}
-
-fn milestone(times: &mut Times, outcome: &ReportedOutcome, at: DateTime<Utc>) {
-    let time = match outcome {
-        ReportedOutcome::Accepted => &mut times.accepted_at,
-        ReportedOutcome::Sent => &mut times.sent_at,
-        ReportedOutcome::Delivered => &mut times.delivered_at,
-        ReportedOutcome::Read => &mut times.read_at,
-        ReportedOutcome::Failed { .. } => &mut times.failed_at,
-    };
-    time.get_or_insert(at);
-    // Whatever has come further was accepted, even if no answer said so.
-    times.accepted_at.get_or_insert(at);
-}
-
-async fn keep_people(
-    conn: &mut PgConnection,
-    lease: &Lease,
-    people: &[(Inbound, DateTime<Utc>)],
-) -> store::Result<()> {
-    inbound::keep(conn, &lease.account, people).await
 }
 
 /// A template that is approved again lets its tasks run on.

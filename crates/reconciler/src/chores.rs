@@ -1,6 +1,6 @@
 //! The small steps that keep tasks true to the clock, and counts short: each bounded, each safe to repeat.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use model::disposition::Scope;
@@ -11,7 +11,6 @@ use store::{
     leases::{self, Lease},
     maintenance, progress, reports,
 };
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Shared, share::Shares};
@@ -27,18 +26,25 @@ const FOREIGN_HOURS: i64 = 72;
 /// The code of a halt for too many failures.
 const FAILURE_SHARE: &str = "failure_share";
 
-/// Runs until `stop`.
-pub(crate) async fn run(shared: Arc<Shared>, leases: watch::Receiver<Vec<Lease>>, stop: CancellationToken) {
-    let mut shares: HashMap<String, Shares> = HashMap::new();
+/// Does what is no account's, until `stop`.
+pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let mut round = 0_u64;
     while !stop.is_cancelled() {
-        let owned = leases.borrow().clone();
         if let Err(error) = general(&shared, round).await {
             tracing::warn!(%error, "the chores of every node cannot be done; trying again");
         }
-        for lease in &owned {
-            let shares = shares.entry(lease.account.clone()).or_default();
-            match of_account(&shared, lease, shares, round).await {
+        round += 1;
+        pause(&stop).await;
+    }
+}
+
+/// Does what is the account's, until `stop`.
+pub(crate) async fn run_account(shared: Arc<Shared>, lease: Lease, stop: CancellationToken) {
+    let mut shares = Shares::default();
+    let mut round = 0_u64;
+    while !stop.is_cancelled() {
+        if let Ok(_turn) = shared.chores.acquire().await {
+            match of_account(&shared, &lease, &mut shares, round).await {
                 Ok(()) | Err(Error::Fenced) => {}
                 Err(error) => {
                     tracing::warn!(account.name = lease.account, %error, "the account's chores cannot be done");
@@ -46,10 +52,14 @@ pub(crate) async fn run(shared: Arc<Shared>, leases: watch::Receiver<Vec<Lease>>
             }
         }
         round += 1;
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = tokio::time::sleep(ROUND) => {}
-        }
+        pause(&stop).await;
+    }
+}
+
+async fn pause(stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(ROUND) => {}
     }
 }
 
@@ -58,8 +68,12 @@ async fn general(shared: &Shared, round: u64) -> store::Result<()> {
     let mut conn = shared.db.general.acquire().await.map_err(Error::database("doing chores"))?;
     let now = shared.clock.now();
     if round.is_multiple_of(RARE) {
-        for day in 0..3 {
-            inbox::ensure_partition(&mut conn, now.date_naive() + TimeDelta::days(day)).await?;
+        // Tomorrow first, and each on its own: a day without a partition lands in the rest, and is no loss.
+        for days in [1, 2, 0] {
+            let day = now.date_naive() + TimeDelta::days(days);
+            if let Err(error) = inbox::ensure_partition(&mut conn, day).await {
+                tracing::error!(%error, %day, "the inbox has no partition for a day; its callbacks go to the rest");
+            }
         }
         idempotency::forget(&mut conn, now - TimeDelta::days(1)).await?;
     }
@@ -85,7 +99,7 @@ async fn of_account(shared: &Shared, lease: &Lease, shares: &mut Shares, round: 
             (shared.wake_dispatcher)(&lease.account);
         }
         let counts = maintenance::outcome_counts(conn, &lease.account).await?;
-        let failing = shares.observe(&counts);
+        let failing = shares.observe(&counts, now);
         let halts = failing.iter().map(|task_id| failure_share(lease, *task_id)).collect();
         effects::apply(conn, &Effects { halts, suppressions: Vec::new() }, now).await?;
         for count in counts.iter().filter(|count| failing.contains(&count.task_id)) {

@@ -1,6 +1,6 @@
 //! Failures that callbacks report: their codes judged, their recipients retried or failed, their scopes halted.
 
-use std::{collections::BTreeMap, sync::PoisonError};
+use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
 use model::{
@@ -10,7 +10,7 @@ use model::{
     message::Message,
     status::MessageState,
     verdict::Failure,
-    watch::Observed,
+    watch::{Observed, Watch},
 };
 use store::{
     PgConnection,
@@ -35,17 +35,23 @@ pub(crate) struct Failures<'a> {
     shared: &'a Shared,
     lease: &'a Lease,
     tasks: BTreeMap<i64, (TaskFacts, MessageFacts)>,
+    watch: &'a Watch,
+    /// The watch with what was observed, to take its place once the step is committed: a step that is rolled back is
+    /// applied again, and must not count twice.
+    pub(crate) observed: Option<Watch>,
     pub(crate) effects: Effects,
     pub(crate) slow_downs: Vec<(Scope, String)>,
     pub(crate) retried: Vec<i64>,
 }
 
 impl<'a> Failures<'a> {
-    pub(crate) fn new(shared: &'a Shared, lease: &'a Lease) -> Self {
+    pub(crate) fn new(shared: &'a Shared, lease: &'a Lease, watch: &'a Watch) -> Self {
         Self {
             shared,
             lease,
             tasks: BTreeMap::new(),
+            watch,
+            observed: None,
             effects: Effects::default(),
             slow_downs: Vec::new(),
             retried: Vec::new(),
@@ -123,12 +129,11 @@ impl<'a> Failures<'a> {
         NewFate { state, why, again }
     }
 
-    fn observe(&self, of: &Standing, failure: Option<(&str, &Rule)>) -> Option<decide::Halt> {
+    fn observe(&mut self, of: &Standing, failure: Option<(&str, &Rule)>) -> Option<decide::Halt> {
         let (task, _) = self.tasks.get(&of.task_id)?;
         let seen =
             Observed { task_id: of.task_id, sender: &task.sender, account: &self.lease.account, failure };
-        let mut watches = self.shared.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        watches.entry(self.lease.account.clone()).or_default().observe(&seen, self.shared.clock.now())
+        self.observed.get_or_insert_with(|| self.watch.clone()).observe(&seen, self.shared.clock.now())
     }
 
     fn collect(&mut self, of: &Standing, failure: &Failure, decision: &decide::Decision) {

@@ -7,18 +7,20 @@ pub mod inbox;
 mod apply;
 mod chores;
 mod failed;
+mod owned;
+mod round;
 mod share;
+mod waiting;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+#[cfg(test)]
+mod tests;
 
-use model::{Clock, Random, disposition::Scope, watch::Watch};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use model::{Clock, Random, disposition::Scope};
 use store::{Database, leases::Lease};
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, Semaphore, watch},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -43,7 +45,7 @@ pub struct Setup {
     pub slow_down: SlowDown,
     /// Told when an account may have something to send again.
     pub wake_dispatcher: Arc<dyn Fn(&str) + Send + Sync>,
-    /// Rings when something was appended to the inbox by this node.
+    /// Rings when something was appended to the inbox by this node (`notify_waiters`).
     pub appended: Arc<Notify>,
 }
 
@@ -55,7 +57,10 @@ struct Shared {
     vendors: HashMap<String, Vendor>,
     slow_down: SlowDown,
     wake_dispatcher: Arc<dyn Fn(&str) + Send + Sync>,
-    watches: Mutex<HashMap<String, Watch>>,
+    /// Steps of all accounts at once: they share few connections with what sends.
+    steps: Semaphore,
+    /// Chores of all accounts at once.
+    chores: Semaphore,
 }
 
 /// The running reconciler.
@@ -66,6 +71,8 @@ pub struct Reconciler {
 
 /// The inbox is looked into this often when nothing rings.
 const LOOK: Duration = Duration::from_millis(200);
+/// Accounts that are worked for at the same instant.
+const AT_ONCE: usize = 4;
 
 impl Reconciler {
     /// Starts to apply what comes back.
@@ -79,9 +86,10 @@ impl Reconciler {
             vendors: setup.vendors,
             slow_down: setup.slow_down,
             wake_dispatcher: setup.wake_dispatcher,
-            watches: Mutex::new(HashMap::new()),
+            steps: Semaphore::new(AT_ONCE),
+            chores: Semaphore::new(AT_ONCE),
         });
-        let work = tokio::spawn(run(shared, setup.leases, setup.appended, stop.clone()));
+        let work = tokio::spawn(owned::run(shared, setup.leases, setup.appended, stop.clone()));
         Self { stop, work }
     }
 
@@ -91,28 +99,5 @@ impl Reconciler {
         if let Err(error) = self.work.await {
             tracing::error!(%error, "the reconciler died");
         }
-    }
-}
-
-async fn run(
-    shared: Arc<Shared>,
-    mut leases: watch::Receiver<Vec<Lease>>,
-    appended: Arc<Notify>,
-    stop: CancellationToken,
-) {
-    let chores = tokio::spawn(chores::run(Arc::clone(&shared), leases.clone(), stop.clone()));
-    while !stop.is_cancelled() {
-        let owned = leases.borrow_and_update().clone();
-        let steps = owned.iter().map(|lease| apply::all(&shared, lease, &stop));
-        futures::future::join_all(steps).await;
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = appended.notified() => {}
-            _ = leases.changed() => {}
-            () = tokio::time::sleep(LOOK) => {}
-        }
-    }
-    if let Err(error) = chores.await {
-        tracing::error!(%error, "the chores died");
     }
 }
