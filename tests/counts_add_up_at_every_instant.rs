@@ -83,7 +83,7 @@ async fn compare_with_messages(world: &World, task: &Task) {
                 assert_eq!(known, phones.len(), "{state:?}, but the vendor never had them");
             }
             MessageState::Queued | MessageState::Sending => {
-                assert_eq!(phones, Vec::<u64>::new(), "{state:?}")
+                assert_eq!(phones, Vec::<u64>::new(), "{state:?}");
             }
             _ => {}
         }

@@ -21,6 +21,7 @@ mod each_vendor_sends_each_recipient_one_message;
 mod early_doubled_and_reordered_callbacks_change_nothing;
 mod harness;
 mod kill_nine_sends_nobody_twice;
+mod no_secret_is_shown;
 mod sigterm_loses_nobody;
 mod suppressed_numbers_get_nothing;
 mod the_api_refuses_clearly;

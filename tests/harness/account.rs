@@ -49,19 +49,15 @@ impl Account {
         }
     }
 
-    /// Another name and sender, for a second account of a vendor.
-    pub fn named(mut self, name: &str, from: &str) -> Self {
-        (self.name, self.from) = (name.to_owned(), from.to_owned());
-        self
-    }
-
     /// Sets a key of the account: `set("batch_size", 50)`. A text brings its own quotes.
+    #[expect(clippy::needless_pass_by_value, reason = "numbers read better without `&`")]
     pub fn set(mut self, key: &str, value: impl ToString) -> Self {
         self.keys.push((key.to_owned(), value.to_string()));
         self
     }
 
     /// Sets a key of its sender: `sender("messages_per_second", 80)`.
+    #[expect(clippy::needless_pass_by_value, reason = "numbers read better without `&`")]
     pub fn sender(mut self, key: &str, value: impl ToString) -> Self {
         self.sender_keys.push((key.to_owned(), value.to_string()));
         self

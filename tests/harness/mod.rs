@@ -2,7 +2,6 @@
 //!
 //! `World::new().start().await` is all that most tests need. It never talks to the program but by its command line, its
 //! configuration file, signals and HTTP. Processes are ended by their id when a world is dropped, also by a panic.
-#![expect(dead_code, unused_imports, reason = "a helper may wait for its first promise")]
 
 pub mod account;
 pub mod campaign;
@@ -18,5 +17,5 @@ pub use self::{
     ledger::{assert_nobody_twice, places},
     people::{People, csv_of, phone},
     wait::{wait_until, within},
-    world::{World, Worlds},
+    world::World,
 };

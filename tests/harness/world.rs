@@ -18,7 +18,6 @@ pub struct Worlds {
     simulator: SimulatorOptions,
     accounts: Vec<Account>,
     environment: Vec<(String, String)>,
-    config: String,
     has_private_cluster: bool,
 }
 
@@ -38,12 +37,6 @@ impl Worlds {
     /// A variable of the daemon's environment.
     pub fn variable(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// More of the configuration file, at its end: whole tables.
-    pub fn config(mut self, toml: &str) -> Self {
-        self.config.push_str(toml);
         self
     }
 
@@ -109,7 +102,6 @@ impl World {
         for account in &self.how.accounts {
             config.push_str(&account.toml(&self.simulator.url()));
         }
-        config.push_str(&self.how.config);
         if number == 0 {
             // Vendors whose address is registered by hand; Exotel is told with every message.
             let addresses = self.how.accounts.iter().map(|account| {
