@@ -218,12 +218,17 @@ impl Pacer {
         }
     }
 
-    /// The next task in turn that has somebody to be taken; it goes to the end of the row.
+    /// The next task in turn that has somebody to be taken. It keeps its turn as often as its weight says, then goes to
+    /// the end of the row.
     fn next_run(&mut self) -> Option<usize> {
         for _ in 0..self.runs.len() {
             let mut run = self.runs.pop_front()?;
             run.refill(self.batch.max(SINGLES));
             let may_take = run.has_work() && run.spacing.as_ref().is_none_or(Spacing::is_ready);
+            if may_take && run.keeps_turn() {
+                self.runs.push_front(run);
+                return Some(0);
+            }
             self.runs.push_back(run);
             if may_take {
                 return Some(self.runs.len() - 1);

@@ -27,6 +27,14 @@ use vendors::{Account, Compiled};
 /// Recipients read in one statement.
 const PAGE: i64 = 500;
 
+/// The weights of high, normal and low among the tasks of one sender.
+const WEIGHTS: [u8; 3] = [8, 2, 1];
+
+fn weight(priority: i16) -> u8 {
+    let index = usize::try_from(priority - 1).unwrap_or(1);
+    WEIGHTS.get(index).copied().unwrap_or(WEIGHTS[1])
+}
+
 /// What stays the same while a task runs.
 #[derive(Debug)]
 pub(crate) struct RunFacts {
@@ -54,6 +62,8 @@ pub(crate) struct TaskRun {
     pub(crate) in_hand: HashSet<i32>,
     /// Fresh and retry alternate.
     pub(crate) retry_next: bool,
+    /// Requests that it may take before the next task's turn.
+    turns: u8,
 }
 
 impl TaskRun {
@@ -86,6 +96,7 @@ impl TaskRun {
             due: VecDeque::new(),
             in_hand: HashSet::new(),
             retry_next: false,
+            turns: weight(run.priority),
             facts: Arc::new(RunFacts {
                 is_marketing: category == Category::Marketing,
                 run,
@@ -107,6 +118,16 @@ impl TaskRun {
     /// Somebody can be taken now.
     pub(crate) fn has_work(&self) -> bool {
         !self.is_stale() && (!self.fresh.is_empty() || !self.due.is_empty())
+    }
+
+    /// Counts a turn: whether another one follows before the next task's.
+    pub(crate) fn keeps_turn(&mut self) -> bool {
+        self.turns = self.turns.saturating_sub(1);
+        if self.turns == 0 {
+            self.turns = weight(self.facts.run.priority);
+            return false;
+        }
+        true
     }
 
     pub(crate) fn is_stale(&self) -> bool {

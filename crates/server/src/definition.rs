@@ -153,8 +153,11 @@ fn check_alone(definition: &Definition, now: DateTime<Utc>) -> Vec<FieldError> {
         expires_at: definition.expires_at,
     };
     let mut errors = alone.check(now);
-    let not_acted_on =
-        [("sending_window", definition.sending_window.is_some()), ("canary", definition.canary.is_some())];
+    let not_acted_on = [
+        ("sending_window", definition.sending_window.is_some()),
+        ("canary", definition.canary.is_some()),
+        ("on_unknown", definition.on_unknown == campaign::OnUnknown::Resend),
+    ];
     for (field, _) in not_acted_on.into_iter().filter(|(_, is_given)| *is_given) {
         errors.push(FieldError::new(field, NOT_ACTED_ON));
     }

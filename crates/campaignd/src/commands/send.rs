@@ -20,10 +20,8 @@ use crate::{
 
 /// Arguments of `send`.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example: campaignd send --account main --from +919999000001 --csv diwali.csv \\
-    --template diwali_offer --language en --param 1=name --param 2=code --watch"
-)]
+#[command(after_help = "Example: campaignd send --account main --from +919999000001 --csv diwali.csv \\
+    --template diwali_offer --language en --param 1=name --param 2=code --watch")]
 pub struct SendArgs {
     /// The account that sends
     #[arg(long)]

@@ -263,6 +263,22 @@ fn warnings(config: &Config) -> Vec<String> {
             "CAMPAIGND_ADMIN_TOKEN is shorter than {SHORT_TOKEN} characters and can be guessed"
         ));
     }
+    let limited = config.accounts.iter().flat_map(|account| {
+        account
+            .senders
+            .iter()
+            .filter(|sender| sender.daily_recipients.is_some())
+            .map(move |sender| (account, sender))
+    });
+    for (account, sender) in limited {
+        warnings.push(format!(
+            "account `{}`, sender {}: daily_recipients is read, but this version does not keep to it yet",
+            account.name, sender.from
+        ));
+    }
+    if config.retention.messages_days.is_some() || config.retention.callbacks_days.is_some() {
+        warnings.push("[retention] is read, but this version deletes nothing yet".to_owned());
+    }
     warnings
 }
 

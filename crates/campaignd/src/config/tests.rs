@@ -64,7 +64,8 @@ fn the_sample_with_senders_is_read_in_full() {
     assert_eq!(exotel.senders[0].daily_recipients, Some(100_000));
     assert!(exotel.webhook_token.as_ref().unwrap().is("webhook-in-variable"));
     assert_eq!(config.accounts[1].base_url, "https://sg.sobot.io");
-    assert_eq!(config.warnings.len(), 2, "two accounts without a webhook_token: {:?}", config.warnings);
+    let expected = "two accounts without a webhook_token, one sender with daily_recipients";
+    assert_eq!(config.warnings.len(), 3, "{expected}: {:?}", config.warnings);
 }
 
 #[test]
@@ -194,7 +195,7 @@ fn complaints_about_accounts_name_line_key_and_remedy() {
         ),
         (
             ACCOUNT.replace("\"access\"\n", "\"access\"\nrequests_per_second = 0\n"),
-            "campaignd.toml:5: accounts[0].requests_per_second: must be more than 0; leave it out for no limit",
+            "campaignd.toml:5: accounts[0].requests_per_second: must be 0.001 to 100000 per second; leave it out for no limit of its own",
         ),
         (
             ACCOUNT.replace("\"secret\"", "\"${NOT_SET}\""),
