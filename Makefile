@@ -20,7 +20,7 @@ demo:
 test:
 	@scripts/ensure.sh rust postgres
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-		$(CARGO) nextest run --workspace --no-fail-fast $(ARGS) && $(CARGO) test --workspace --doc --quiet; \
+		$(CARGO) test --workspace --doc --quiet && $(CARGO) nextest run --workspace --no-fail-fast $(ARGS); \
 	else \
 		$(CARGO) test --workspace --no-fail-fast $(ARGS); \
 	fi
