@@ -188,9 +188,8 @@ async fn try_commit(
     let committed = intents::commit_intents(conn, &owner.lease, intents, now, deadline_at).await?;
     let outcomes: Vec<&Outcome> = recorded.iter().map(|recorded| &recorded.outcome).collect();
     outcomes::record_outcomes(conn, &outcomes, closed).await?;
-    for Recorded { effects, .. } in recorded {
-        effects::apply(conn, effects, now).await?;
-    }
+    let effects: Vec<&Effects> = recorded.iter().map(|recorded| &recorded.effects).collect();
+    effects::apply_all(conn, &effects, now).await?;
     Ok(match transaction.commit().await {
         Ok(()) => Commit::Done(committed),
         Err(error) => Commit::Unanswered(id, committed, Error::database(began)(error)),
