@@ -1,5 +1,6 @@
 //! The answer of a vendor's call, and the ways in which it can fail to reach the caller.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -116,9 +117,16 @@ impl Answer {
     }
 
     /// Waits, reports early, and answers or fails to.
-    pub(crate) async fn deliver(self, world: &World) -> Response {
-        for sequence in &self.early {
-            pump::post_first_report(world, *sequence).await;
+    pub(crate) async fn deliver(mut self, world: &Arc<World>) -> Response {
+        if !self.early.is_empty() {
+            // In a task of its own: when the caller dies meanwhile, its reports are due all the same.
+            let (world, early) = (Arc::clone(world), std::mem::take(&mut self.early));
+            let posting = tokio::spawn(async move {
+                for sequence in early {
+                    pump::post_first_report(&world, sequence).await;
+                }
+            });
+            let _ = posting.await;
         }
         if !self.pause.is_zero() {
             tokio::time::sleep(self.pause).await;

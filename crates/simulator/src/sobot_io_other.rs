@@ -32,7 +32,7 @@ fn settled<T>(checked: Checked<T>) -> Settled<T> {
     })
 }
 
-async fn told(world: &World, handled: Handled) -> Response {
+async fn told(world: &Arc<World>, handled: Handled) -> Response {
     handled.unwrap_or_else(|refused| refused).deliver(world).await
 }
 
