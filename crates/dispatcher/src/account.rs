@@ -159,7 +159,7 @@ pub(crate) async fn work(shared: Arc<Shared>, owner: Arc<Owner>, acquired: Acqui
     drop(jobs);
     while !owner.stop.is_cancelled() {
         look(&shared, &owner, &plans).await;
-        if committer.is_finished() {
+        if committer.is_finished() && !owner.stop.is_cancelled() {
             tracing::error!(
                 account.name = account.config.name,
                 "the committer ended; the account begins again"
