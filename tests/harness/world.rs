@@ -1,6 +1,9 @@
 //! A daemon with its database and its vendors, as most promises need it.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
 
 use api::{Audience, AudienceStatus, NewCampaign, Task, TaskState, client};
 use simulator::{Simulator, SimulatorOptions};
@@ -11,6 +14,9 @@ use super::{
     daemon::{self, Daemon, TOKEN},
     wait::{wait_until, within},
 };
+
+/// How long after the last report nothing changes any more, with some time for the answer.
+const APPLIED: Duration = Duration::from_millis(2_500);
 
 /// How a world is to be; `start` makes it.
 #[derive(Debug, Default)]
@@ -241,6 +247,24 @@ impl World {
     pub async fn wait_for_completion(&self, id: i64, deadline: Duration) -> Task {
         self.wait_for_task(id, "the task is completed", deadline, |task| task.state == TaskState::Completed)
             .await
+    }
+
+    /// Waits until every report is posted and applied. Reports are applied within 2 s: nothing may change after that.
+    pub async fn all_reports_are_applied(&self, task: i64) -> Task {
+        assert!(self.simulator.wait_until_idle(within(20)).await, "reports are left over");
+        let posted = Instant::now();
+        let mut last = (posted, self.task(task).await);
+        let found = wait_until("the reports are applied", within(20), async || {
+            let now = self.task(task).await;
+            if now.counts != last.1.counts {
+                last = (Instant::now(), now);
+            }
+            (last.0.elapsed() > APPLIED).then(|| last.1.clone())
+        })
+        .await;
+        let late = last.0 - posted;
+        assert!(late < APPLIED, "a report was applied only {late:?} after the last one had been posted");
+        found
     }
 
     /// Runs `campaignd audit` on the first node's configuration; fails when anything does not hold.
