@@ -6,15 +6,18 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::cli::{Cli, Command, LogFormat};
 
+fn concat_filter(level: &str, but: &str) -> String {
+    format!("{level},{but}")
+}
+
 /// Starts the log. `RUST_LOG` decides where it is set.
 pub fn start(cli: &Cli) {
     let usual = match cli.command {
-        // The server's notices (a table that is there already) tell an operator nothing.
-        Command::Serve(_) | Command::Simulate(_) => "info,sqlx::postgres::notice=warn",
+        Command::Serve(_) | Command::Simulate(_) => concat_filter("info", store::database::WITHOUT_NOTICES),
         // Its screen is a table that a log would tear apart.
-        Command::Demo(_) => "error",
+        Command::Demo(_) => "error".to_owned(),
         // An audit's statement may take seconds; its whole text is no answer to a person.
-        _ => "warn,sqlx::query=error",
+        _ => concat_filter("warn", store::database::WITHOUT_SLOW_STATEMENTS),
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -10,6 +10,11 @@ use sqlx::{
 
 use crate::{Error, Result};
 
+/// A log filter: the server's notices (a table that is there already) tell an operator nothing.
+pub const WITHOUT_NOTICES: &str = "sqlx::postgres::notice=warn";
+/// A log filter: the whole text of a slow statement is no answer to a person.
+pub const WITHOUT_SLOW_STATEMENTS: &str = "sqlx::query=error";
+
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
 /// The pools of one process, small and by role, so that a slow page never takes a connection from the hot path.
