@@ -13,7 +13,7 @@ use crate::{Audience, List};
 pub struct ImportAudience {
     /// A name for people.
     pub name: String,
-    /// The region of numbers without a country code; none: `IN`.
+    /// The region of numbers without a country code; none: they must bear one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_region: Option<String>,
     /// The column of the phone; none: it is found by its name.
