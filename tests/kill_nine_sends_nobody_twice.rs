@@ -22,6 +22,7 @@ fn vendors() -> SimulatorOptions {
     let mut options = SimulatorOptions { latency_ms, ..SimulatorOptions::default() };
     options.callbacks.attempts = 40;
     options.callbacks.retry_delay_ms = 500;
+    (options.callbacks.early, options.callbacks.duplicates, options.callbacks.reordered) = (0.2, 0.2, 0.2);
     options
 }
 
@@ -62,7 +63,7 @@ async fn unknown(world: &World, task: i64) -> HashSet<u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn and_reports_tell_which_open_batches_had_left() {
-    let people = People(3_000);
+    let people = People(2_500);
     let account = Account::exotel().set("batch_size", 20).sender("messages_per_second", 1_000);
     let (world, id) = killed_again_and_again(account, people, 1).await;
     let in_ledger = i64::try_from(world.simulator.accepted_total()).unwrap();
@@ -89,7 +90,7 @@ async fn and_reports_tell_which_open_batches_had_left() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn and_what_no_report_can_tell_stays_unknown() {
-    let people = People(1_500);
+    let people = People(1_200);
     let (world, id) = killed_again_and_again(Account::sobot_in().set("max_in_flight", 40), people, 2).await;
     let task = world.task(id).await;
     assert_eq!(places(&task.counts), task.counts.total);
