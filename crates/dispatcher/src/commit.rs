@@ -244,6 +244,8 @@ fn dropped(owner: &Owner, taking: &Taking) {
     owner.account.breaker.release_probe();
     if let Source::Fresh { .. } = taking.intent.source {
         taking.facts.is_stale.store(true, Ordering::Release);
+        // It is begun afresh as soon as the account has looked where its cursor stands.
+        owner.account.wake.notify_one();
     }
     tell_heard(taking);
 }

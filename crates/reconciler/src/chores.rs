@@ -89,15 +89,11 @@ async fn of_account(shared: &Shared, lease: &Lease, shares: &mut Shares, round: 
     let conn: &mut PgConnection = &mut transaction;
     let now = shared.clock.now();
     leases::fence(conn, lease).await?;
-    if maintenance::start_due_tasks(conn, &lease.account, now).await? > 0 {
-        (shared.wake_dispatcher)(&lease.account);
-    }
+    let mut may_send = maintenance::start_due_tasks(conn, &lease.account, now).await? > 0;
     maintenance::complete_tasks(conn, &lease.account, now).await?;
     if round.is_multiple_of(SLOW) {
         maintenance::expire_tasks(conn, &lease.account, now).await?;
-        if maintenance::lift_due_halts(conn, &lease.account, now).await? > 0 {
-            (shared.wake_dispatcher)(&lease.account);
-        }
+        may_send |= maintenance::lift_due_halts(conn, &lease.account, now).await? > 0;
         let counts = maintenance::outcome_counts(conn, &lease.account).await?;
         let failing = shares.observe(&counts, now);
         let halts = failing.iter().map(|task_id| failure_share(lease, *task_id)).collect();
@@ -109,7 +105,11 @@ async fn of_account(shared: &Shared, lease: &Lease, shares: &mut Shares, round: 
     if round.is_multiple_of(RARE) {
         reports::drop_foreign_early(conn, &lease.account, now - TimeDelta::hours(FOREIGN_HOURS)).await?;
     }
-    transaction.commit().await.map_err(Error::database("doing chores"))
+    transaction.commit().await.map_err(Error::database("doing chores"))?;
+    if may_send {
+        (shared.wake_dispatcher)(&lease.account);
+    }
+    Ok(())
 }
 
 fn failure_share(lease: &Lease, task_id: i64) -> NewHalt {
