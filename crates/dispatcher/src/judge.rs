@@ -8,15 +8,14 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use model::{
     Random, decide,
-    decide::{Attempt, Decision, Fate},
+    decide::{Attempt, Fate},
     disposition::{Disposition, Scope},
     verdict::{Failure, Verdict},
     watch::{Observed, Watch},
 };
 use store::{
-    effects::{Effects, NewHalt, NewSuppression},
+    effects::{Effects, Stood},
     outcomes::{Again, CallResult, Outcome, Why},
-    runs::Run,
 };
 use vendors::codes;
 
@@ -98,7 +97,15 @@ impl Judge {
         };
         let mut decision = decide::decide(failure, &attempt);
         decision.halt = decision.halt.or_else(|| self.observe(about, Some(failure)));
-        let effects = effects_of(&decision, failure, run, about, taken.phone);
+        let stood = Stood {
+            account: about.account,
+            task_id: run.task_id,
+            sender: &run.sender,
+            template: run.template.as_deref(),
+            phone: Some(taken.phone),
+        };
+        let remedy = codes::find(about.vendor, &failure.code).map_or("", |entry| entry.advice);
+        let effects = Effects::of(&decision, failure, &stood, remedy, about.now);
         let again = |after, attempts_used| Again {
             due_at: later(about.now, after),
             attempts_used,
@@ -142,38 +149,4 @@ fn why(failure: &Failure) -> Why {
 
 fn later(now: DateTime<Utc>, after: std::time::Duration) -> DateTime<Utc> {
     now + TimeDelta::from_std(after).unwrap_or(TimeDelta::MAX)
-}
-
-fn effects_of(
-    decision: &Decision,
-    failure: &Failure,
-    run: &Run,
-    about: &About<'_>,
-    phone: model::Phone,
-) -> Effects {
-    let halts = decision.halt.iter().map(|halt| {
-        // A free-form message has no template to halt: its task is what is built wrong.
-        let (scope, value) = match (halt.scope, &run.template) {
-            (Scope::Template, Some(template)) => (Scope::Template, template.clone()),
-            (Scope::Sender, _) => (Scope::Sender, run.sender.clone()),
-            (Scope::Account, _) => (Scope::Account, about.account.to_owned()),
-            (Scope::Task | Scope::Template, _) => (Scope::Task, run.task_id.to_string()),
-        };
-        let entry = codes::find(about.vendor, &failure.code);
-        NewHalt {
-            scope,
-            account: about.account.to_owned(),
-            value,
-            code: failure.code.clone(),
-            reason: failure.reason.clone(),
-            remedy: entry.map_or_else(String::new, |entry| entry.advice.to_owned()),
-            lifts_at: halt.lifted_after.map(|after| later(about.now, after)),
-        }
-    });
-    let suppressions = decision.suppression.iter().map(|suppression| NewSuppression {
-        phone,
-        suppression: *suppression,
-        code: failure.code.clone(),
-    });
-    Effects { halts: halts.collect(), suppressions: suppressions.collect() }
 }

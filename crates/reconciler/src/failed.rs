@@ -14,7 +14,7 @@ use model::{
 };
 use store::{
     PgConnection,
-    effects::{Effects, NewHalt, NewSuppression},
+    effects::{Effects, Stood},
     leases::Lease,
     outcomes::{Again, Why},
     reports::{self, Found, Standing, TaskFacts},
@@ -138,30 +138,18 @@ impl<'a> Failures<'a> {
 
     fn collect(&mut self, of: &Standing, failure: &Failure, decision: &decide::Decision) {
         let Some((task, _)) = self.tasks.get(&of.task_id) else { return };
-        let now = self.shared.clock.now();
-        if let Some(halt) = decision.halt {
-            let (scope, value) = match (halt.scope, &task.template) {
-                (Scope::Template, Some(template)) => (Scope::Template, template.clone()),
-                (Scope::Sender, _) => (Scope::Sender, task.sender.clone()),
-                (Scope::Account, _) => (Scope::Account, self.lease.account.clone()),
-                (Scope::Task | Scope::Template, _) => (Scope::Task, of.task_id.to_string()),
-            };
-            let vendor = self.shared.vendors.get(&self.lease.account);
-            let entry = vendor.and_then(|vendor| codes::find(*vendor, &failure.code));
-            self.effects.halts.push(NewHalt {
-                scope,
-                account: self.lease.account.clone(),
-                value,
-                code: failure.code.clone(),
-                reason: failure.reason.clone(),
-                remedy: entry.map_or_else(String::new, |entry| entry.advice.to_owned()),
-                lifts_at: halt
-                    .lifted_after
-                    .map(|after| now + TimeDelta::from_std(after).unwrap_or(TimeDelta::MAX)),
-            });
-        }
-        if let (Some(suppression), Some(phone)) = (decision.suppression, of.phone) {
-            self.effects.suppressions.push(NewSuppression { phone, suppression, code: failure.code.clone() });
-        }
+        let stood = Stood {
+            account: &self.lease.account,
+            task_id: of.task_id,
+            sender: &task.sender,
+            template: task.template.as_deref(),
+            phone: of.phone,
+        };
+        let vendor = self.shared.vendors.get(&self.lease.account);
+        let entry = vendor.and_then(|vendor| codes::find(*vendor, &failure.code));
+        let remedy = entry.map_or("", |entry| entry.advice);
+        let effects = Effects::of(decision, failure, &stood, remedy, self.shared.clock.now());
+        self.effects.halts.extend(effects.halts);
+        self.effects.suppressions.extend(effects.suppressions);
     }
 }

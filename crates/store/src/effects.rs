@@ -3,7 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use model::{Phone, decide::Suppression, disposition::Scope};
+use model::{
+    Phone,
+    decide::{Decision, Suppression},
+    disposition::Scope,
+    verdict::Failure,
+};
 use sqlx::PgConnection;
 
 use crate::{Error, Result, outcomes};
@@ -27,6 +32,21 @@ pub struct NewHalt {
     pub lifts_at: Option<DateTime<Utc>>,
 }
 
+/// Where a failure stood: what its halt may stop.
+#[derive(Clone, Copy, Debug)]
+pub struct Stood<'a> {
+    /// The account.
+    pub account: &'a str,
+    /// The task.
+    pub task_id: i64,
+    /// The sender.
+    pub sender: &'a str,
+    /// `name/language` of a template message.
+    pub template: Option<&'a str>,
+    /// The recipient.
+    pub phone: Option<Phone>,
+}
+
 /// A number to be suppressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewSuppression {
@@ -45,6 +65,44 @@ pub struct Effects {
     pub halts: Vec<NewHalt>,
     /// Suppressions.
     pub suppressions: Vec<NewSuppression>,
+}
+
+impl Effects {
+    /// What `decision` brings beyond its recipient.
+    ///
+    /// A free-form message has no template to halt: its task is what is built wrong.
+    #[must_use]
+    pub fn of(
+        decision: &Decision,
+        failure: &Failure,
+        stood: &Stood<'_>,
+        remedy: &str,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let halts = decision.halt.iter().map(|halt| {
+            let (scope, value) = match (halt.scope, stood.template) {
+                (Scope::Template, Some(template)) => (Scope::Template, template.to_owned()),
+                (Scope::Sender, _) => (Scope::Sender, stood.sender.to_owned()),
+                (Scope::Account, _) => (Scope::Account, stood.account.to_owned()),
+                (Scope::Task | Scope::Template, _) => (Scope::Task, stood.task_id.to_string()),
+            };
+            NewHalt {
+                scope,
+                account: stood.account.to_owned(),
+                value,
+                code: failure.code.clone(),
+                reason: failure.reason.clone(),
+                remedy: remedy.to_owned(),
+                lifts_at: halt
+                    .lifted_after
+                    .map(|after| now + TimeDelta::from_std(after).unwrap_or(TimeDelta::MAX)),
+            }
+        });
+        let suppressions = decision.suppression.iter().zip(stood.phone).map(|(suppression, phone)| {
+            NewSuppression { phone, suppression: *suppression, code: failure.code.clone() }
+        });
+        Self { halts: halts.collect(), suppressions: suppressions.collect() }
+    }
 }
 
 /// The number that the database keeps for a halt's scope.
