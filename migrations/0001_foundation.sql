@@ -212,6 +212,13 @@ CREATE TABLE account_leases (
     database_identity text NOT NULL,
     UNIQUE (account, epoch)
 ) WITH (fillfactor = 50);
+-- The last group that an account's committer wrote: what it asks for when a commit gives no answer. Not the transaction's
+-- own number: a server that dies before its log is flushed gives the same number out again.
+CREATE TABLE commit_marks (
+    account text PRIMARY KEY,
+    epoch   bigint NOT NULL,
+    number  bigint NOT NULL
+) WITH (fillfactor = 50);
 CREATE TABLE nodes (
     id      uuid PRIMARY KEY,
     seen_at timestamptz NOT NULL

@@ -16,7 +16,7 @@ use store::{
     Error, PgConnection,
     effects::{self, Effects},
     intents::{self, Committed, Intent, Source},
-    leases::{self, Fate, TransactionId},
+    leases,
     outcomes::{self, Outcome},
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -62,6 +62,7 @@ pub(crate) struct Recorded {
 /// Runs until every sender of jobs is dropped, or the account is lost.
 pub(crate) async fn run(shared: Arc<Shared>, owner: Arc<Owner>, mut jobs: mpsc::Receiver<Job>) {
     let mut open: HashMap<i64, usize> = HashMap::new();
+    let mut number = 0;
     let mut group = Vec::with_capacity(GROUP);
     loop {
         group.clear();
@@ -80,7 +81,10 @@ pub(crate) async fn run(shared: Arc<Shared>, owner: Arc<Owner>, mut jobs: mpsc::
             takings.drain(..).for_each(|taking| dropped(&owner, &taking));
         }
         let closed = closed_by(&mut open, &recorded);
-        match commit(&shared, &owner, &takings, &recorded, &closed).await {
+        number += 1;
+        let intents = takings.iter().map(|taking| taking.intent.clone()).collect();
+        match commit(&shared, &owner, &Group { number, intents, recorded: &recorded, closed: &closed }).await
+        {
             Some(results) => {
                 for (taking, committed) in takings.into_iter().zip(results) {
                     begin(&shared, &owner, &mut open, *taking, committed);
@@ -111,31 +115,26 @@ fn closed_by(open: &mut HashMap<i64, usize>, recorded: &[Recorded]) -> Vec<i64> 
 }
 
 /// Commits the group, however long it takes. None: the account belongs to a newer owner, and nothing was written.
-async fn commit(
-    shared: &Shared,
-    owner: &Owner,
-    takings: &[Box<Taking>],
-    recorded: &[Recorded],
-    closed: &[i64],
-) -> Option<Vec<Committed>> {
-    let intents: Vec<Intent> = takings.iter().map(|taking| taking.intent.clone()).collect();
+async fn commit(shared: &Shared, owner: &Owner, group: &Group<'_>) -> Option<Vec<Committed>> {
     loop {
-        let error = match try_commit(shared, owner, &intents, recorded, closed).await {
+        let error = match try_commit(shared, owner, group).await {
             Ok(Commit::Done(results)) => {
                 owner.account.database_is_away.store(false, Ordering::Release);
                 return Some(results);
             }
-            Ok(Commit::Unanswered(transaction, results, error)) => {
+            Ok(Commit::Unanswered(results, error)) => {
                 note_away(owner, &error);
-                if became_of(shared, transaction).await == Fate::Committed {
-                    owner.account.database_is_away.store(false, Ordering::Release);
-                    return Some(results);
+                match is_committed(shared, owner, group.number).await {
+                    Ok(true) => return Some(results),
+                    Ok(false) => continue,
+                    Err(error) => error,
                 }
-                continue;
             }
-            Err(Error::Fenced) => return None,
             Err(error) => error,
         };
+        if matches!(error, Error::Fenced) {
+            return None;
+        }
         note_away(owner, &error);
         tokio::time::sleep(RETRY).await;
     }
@@ -148,51 +147,54 @@ fn note_away(owner: &Owner, error: &Error) {
     }
 }
 
-/// What became of a transaction whose commit gave no answer; asked until it is known.
-async fn became_of(shared: &Shared, transaction: TransactionId) -> Fate {
+/// Whether the group whose commit gave no answer is there; asked until it is known.
+///
+/// # Errors
+/// [`Error::Fenced`] alone.
+async fn is_committed(shared: &Shared, owner: &Owner, number: i64) -> store::Result<bool> {
     loop {
-        let asked = async {
-            let mut conn = shared.db.hot.acquire().await.map_err(Error::database("asking for a commit"))?;
-            leases::fate(&mut conn, transaction).await
-        };
-        match asked.await {
-            Ok(Fate::InProgress) => {}
-            Ok(fate) => return fate,
+        match leases::is_committed(&shared.db.hot, &owner.lease, number).await {
+            Err(Error::Fenced) => return Err(Error::Fenced),
             Err(error) => tracing::debug!(%error, "what became of a commit cannot be asked yet"),
+            known => return known,
         }
         tokio::time::sleep(RETRY).await;
     }
+}
+
+/// What one transaction writes.
+struct Group<'a> {
+    /// No other group of this lease has it.
+    number: i64,
+    intents: Vec<Intent>,
+    recorded: &'a [Recorded],
+    closed: &'a [i64],
 }
 
 /// How a commit ended.
 enum Commit {
     Done(Vec<Committed>),
     /// It gave no answer: the results hold if the transaction is there.
-    Unanswered(TransactionId, Vec<Committed>, Error),
+    Unanswered(Vec<Committed>, Error),
 }
 
-async fn try_commit(
-    shared: &Shared,
-    owner: &Owner,
-    intents: &[Intent],
-    recorded: &[Recorded],
-    closed: &[i64],
-) -> store::Result<Commit> {
+async fn try_commit(shared: &Shared, owner: &Owner, group: &Group<'_>) -> store::Result<Commit> {
     let began = "recording intents and outcomes";
     let mut transaction = shared.db.hot.begin().await.map_err(Error::database(began))?;
     let conn: &mut PgConnection = &mut transaction;
-    let id = leases::fence(conn, &owner.lease).await?;
+    leases::fence(conn, &owner.lease).await?;
+    leases::mark(conn, &owner.lease, group.number).await?;
     let now = shared.clock.now();
     let timeout = owner.account.config.timeouts.total;
     let deadline_at = now + TimeDelta::from_std(timeout).unwrap_or(TimeDelta::MAX);
-    let committed = intents::commit_intents(conn, &owner.lease, intents, now, deadline_at).await?;
-    let outcomes: Vec<&Outcome> = recorded.iter().map(|recorded| &recorded.outcome).collect();
-    outcomes::record_outcomes(conn, &outcomes, closed).await?;
-    let effects: Vec<&Effects> = recorded.iter().map(|recorded| &recorded.effects).collect();
+    let committed = intents::commit_intents(conn, &owner.lease, &group.intents, now, deadline_at).await?;
+    let outcomes: Vec<&Outcome> = group.recorded.iter().map(|recorded| &recorded.outcome).collect();
+    outcomes::record_outcomes(conn, &outcomes, group.closed).await?;
+    let effects: Vec<&Effects> = group.recorded.iter().map(|recorded| &recorded.effects).collect();
     effects::apply_all(conn, &effects, now).await?;
     Ok(match transaction.commit().await {
         Ok(()) => Commit::Done(committed),
-        Err(error) => Commit::Unanswered(id, committed, Error::database(began)(error)),
+        Err(error) => Commit::Unanswered(committed, Error::database(began)(error)),
     })
 }
 

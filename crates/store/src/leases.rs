@@ -59,6 +59,15 @@ pub async fn acquire(pool: &PgPool, account: &str, node: Uuid) -> Result<Option<
         .await
         .map_err(Error::database("limiting the wait for a lease"))?;
     let Some(acquired) = take(conn, account, node).await? else { return Ok(None) };
+    // There from the start: a row that is only being inserted could not be waited for.
+    sqlx::query(
+        "INSERT INTO commit_marks (account, epoch, number) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING",
+    )
+    .bind(account)
+    .bind(acquired.lease.epoch)
+    .execute(&mut *conn)
+    .await
+    .map_err(Error::database("preparing an account's marks"))?;
     if acquired.database_changed {
         sqlx::query("UPDATE tasks SET paused = true WHERE account = $1 AND state IN (1, 2)")
             .bind(account)
@@ -142,55 +151,55 @@ pub async fn release(conn: &mut PgConnection, node: Uuid, lease: &Lease) -> Resu
     Ok(())
 }
 
-/// A transaction, as the database numbers it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TransactionId(i64);
-
-/// The fence: the first statement of every transaction that acts for an account. The transaction's number, by which it
-/// can be asked for should its commit give no answer.
+/// The fence: the first statement of every transaction that acts for an account.
 ///
 /// # Errors
 /// [`Error::Fenced`] when the account belongs to a newer owner.
-pub async fn fence(conn: &mut PgConnection, lease: &Lease) -> Result<TransactionId> {
-    sqlx::query_scalar(
-        "SELECT pg_current_xact_id()::text::bigint FROM account_leases
-         WHERE account = $1 AND epoch = $2 FOR KEY SHARE",
-    )
-    .bind(&lease.account)
-    .bind(lease.epoch)
-    .fetch_optional(conn)
-    .await
-    .map_err(Error::database("checking the lease"))?
-    .map(TransactionId)
-    .ok_or(Error::Fenced)
+pub async fn fence(conn: &mut PgConnection, lease: &Lease) -> Result<()> {
+    sqlx::query("SELECT FROM account_leases WHERE account = $1 AND epoch = $2 FOR KEY SHARE")
+        .bind(&lease.account)
+        .bind(lease.epoch)
+        .fetch_optional(conn)
+        .await
+        .map_err(Error::database("checking the lease"))?
+        .map(|_| ())
+        .ok_or(Error::Fenced)
 }
 
-/// What became of a transaction whose commit gave no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// All of it is there.
-    Committed,
-    /// Nothing of it is there.
-    Aborted,
-    /// It is still ending.
-    InProgress,
-}
-
-/// Asks what became of a transaction.
+/// Marks a transaction with a number that no other of this lease bears, so that it can be asked for should its commit
+/// give no answer.
 ///
 /// # Errors
-/// The database did not answer.
-pub async fn fate(conn: &mut PgConnection, transaction: TransactionId) -> Result<Fate> {
-    let status: Option<String> = sqlx::query_scalar("SELECT pg_xact_status($1::text::xid8)")
-        .bind(transaction.0.to_string())
-        .fetch_one(conn)
+/// The database did not do it.
+pub async fn mark(conn: &mut PgConnection, lease: &Lease, number: i64) -> Result<()> {
+    sqlx::query("UPDATE commit_marks SET epoch = $2, number = $3 WHERE account = $1")
+        .bind(&lease.account)
+        .bind(lease.epoch)
+        .bind(number)
+        .execute(conn)
         .await
-        .map_err(Error::database("asking what became of a commit"))?;
-    Ok(match status.as_deref() {
-        Some("committed") => Fate::Committed,
-        Some("in progress") => Fate::InProgress,
-        _ => Fate::Aborted,
-    })
+        .map_err(Error::database("marking a commit"))?;
+    Ok(())
+}
+
+/// Whether the transaction that bears this mark is there: asked before the next one is begun. Waits for one that is still
+/// ending.
+///
+/// # Errors
+/// [`Error::Fenced`] when the account belongs to a newer owner, or the database did not answer.
+pub async fn is_committed(pool: &PgPool, lease: &Lease, number: i64) -> Result<bool> {
+    let asking = "asking what became of a commit";
+    let mut transaction = pool.begin().await.map_err(Error::database(asking))?;
+    fence(&mut transaction, lease).await?;
+    // The lock is what waits: the other transaction holds it since it wrote its mark.
+    let last: Option<(i64, i64)> =
+        sqlx::query_as("SELECT epoch, number FROM commit_marks WHERE account = $1 FOR UPDATE")
+            .bind(&lease.account)
+            .fetch_optional(&mut *transaction)
+            .await
+            .map_err(Error::database(asking))?;
+    transaction.rollback().await.map_err(Error::database(asking))?;
+    Ok(last == Some((lease.epoch, number)))
 }
 
 /// Says that `node` lives; the number of nodes that were seen lately.

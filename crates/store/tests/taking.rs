@@ -1,7 +1,7 @@
 //! Taking recipients against a real database: nobody is taken twice, whatever was prefetched twice.
 
 #![expect(clippy::unwrap_used, reason = "a test panics where it stands, and says why")]
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use model::Phone;
@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use store::{
     audit,
     intents::{self, Committed, Intent, Prior, Source, Taken},
-    leases::{self, Fate, Lease},
+    leases::{self, Lease},
     outcomes::{self, Again, CallResult, Outcome, Why},
     testing,
 };
@@ -183,15 +183,21 @@ async fn a_retry_that_was_written_since_it_was_read_is_left_alone() {
 async fn a_commit_without_an_answer_can_be_asked_for() {
     let database = testing::database().await;
     let lease = lease(&database).await;
+    let pools = database.open();
     let mut conn = database.connect().await;
-    let mut asking = database.connect().await;
-    for (end, fate) in [("COMMIT", Fate::Committed), ("ROLLBACK", Fate::Aborted)] {
+    for (number, end, is_there) in [(1, "ROLLBACK", false), (2, "COMMIT", true), (3, "ROLLBACK", false)] {
         sqlx::raw_sql("BEGIN").execute(&mut conn).await.unwrap();
-        let id = leases::fence(&mut conn, &lease).await.unwrap();
-        assert_eq!(leases::fate(&mut asking, id).await.unwrap(), Fate::InProgress);
+        leases::fence(&mut conn, &lease).await.unwrap();
+        leases::mark(&mut conn, &lease, number).await.unwrap();
+        // Nobody may decide about a transaction that is still ending.
+        let mut asked = Box::pin(leases::is_committed(&pools.leases, &lease, number));
+        let early = tokio::time::timeout(Duration::from_millis(300), &mut asked).await;
+        assert!(early.is_err(), "asked for {number} while it was under way: {early:?}");
         sqlx::raw_sql(end).execute(&mut conn).await.unwrap();
-        assert_eq!(leases::fate(&mut asking, id).await.unwrap(), fate);
+        assert_eq!(asked.await.unwrap(), is_there, "{number}");
     }
+    let older = Lease { epoch: lease.epoch - 1, ..lease };
+    assert!(matches!(leases::is_committed(&pools.leases, &older, 2).await, Err(store::Error::Fenced)));
 }
 
 #[tokio::test]
