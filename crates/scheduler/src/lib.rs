@@ -1,3 +1,4 @@
-//! CSV audiences into PostgreSQL; due campaigns into tasks.
+//! CSV audiences into PostgreSQL, and the system jobs that go by the clock.
 
 pub mod import;
+pub mod jobs;

@@ -10,7 +10,10 @@ use anyhow::Context as _;
 use dispatcher::Dispatcher;
 use model::{Clock, Random};
 use reconciler::{Reconciler, inbox::Inbox};
-use scheduler::import::{Importer, Limits};
+use scheduler::{
+    import::{Importer, Limits},
+    jobs::Jobs,
+};
 use server::{AdminToken, AppState, InboxAppend, NotStored};
 use store::{Database, private_cluster::DataDirLock};
 use tokio::net::TcpListener;
@@ -22,8 +25,8 @@ use crate::config::Config;
 
 /// Between two tries to reach the database at the start.
 const RETRY: Duration = Duration::from_secs(1);
-/// Between two sweeps after dead imports.
-const SWEEP: Duration = Duration::from_secs(30);
+/// When the imports are swept: each half minute.
+const SWEEP: &str = "0/30 * * * * *";
 
 /// What the process took from the machine.
 pub struct Parts {
@@ -67,14 +70,14 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
     let serving = tokio::spawn(server::serve(listener, state, end_of_serving.clone()));
     if wait_for_database(&database, &stop).await {
         tidy(&importer).await;
+        let jobs = keep_house(importer, &stop).await?;
         let working = work(&config, &database, node, &clock, &random, accounts, &inbox, &running);
-        let sweeping = tokio::spawn(sweep(importer, stop.clone()));
         stop.cancelled().await;
         let (dispatcher, reconciler) = working;
         running.stop();
         dispatcher.shutdown().await;
         reconciler.shutdown().await;
-        sweeping.await.context("sweeping after imports")?;
+        jobs.stop().await;
     }
     // Callbacks are taken until the very end.
     end_of_serving.cancel();
@@ -169,18 +172,21 @@ fn append_to(inbox: &Inbox) -> InboxAppend {
     })
 }
 
-/// Marks imports whose process is dead, and removes the rows of deleted audiences, until `stop`.
+/// Marks imports whose process is dead, and removes the rows of deleted audiences.
 async fn sweep(importer: Importer, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        let more = importer.sweep().await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot sweep after imports; trying again");
-            false
-        });
-        if !more {
-            tokio::select! {
-                () = tokio::time::sleep(SWEEP) => {}
-                () = stop.cancelled() => {}
-            }
+        match importer.sweep().await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => return tracing::warn!(%error, "cannot sweep after imports; trying again"),
         }
     }
+}
+
+/// The housekeeping that goes by the clock.
+async fn keep_house(importer: Importer, stop: &CancellationToken) -> anyhow::Result<Jobs> {
+    let jobs = Jobs::start().await?;
+    let stop = stop.clone();
+    jobs.add(SWEEP, move || sweep(importer.clone(), stop.clone())).await?;
+    Ok(jobs)
 }
