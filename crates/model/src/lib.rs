@@ -12,6 +12,7 @@ pub mod field_error;
 pub mod message;
 pub mod phone;
 pub mod phone_input;
+mod phone_shortcut;
 pub mod report;
 pub mod retry;
 pub mod status;

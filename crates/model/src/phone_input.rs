@@ -10,14 +10,17 @@ use rlibphonenumber::{
     NumberLengthType, PHONE_NUMBER_UTIL, ParseError, PhoneNumber, PhoneNumberType, ValidationError,
 };
 
-use crate::{FieldError, Phone};
+use crate::{FieldError, Phone, phone_shortcut::Shortcut};
 
 /// E.164 has 15 digits; the longest international and trunk prefixes add a few.
 const MAX_DIGITS: usize = 22;
 
 /// The region whose country code a number without one gets: `IN`, `US`, `DE`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Region(rlibphonenumber::Region);
+#[derive(Clone, Copy)]
+pub struct Region {
+    id: rlibphonenumber::Region,
+    shortcut: Shortcut,
+}
 
 impl FromStr for Region {
     type Err = FieldError;
@@ -27,7 +30,7 @@ impl FromStr for Region {
             .parse::<rlibphonenumber::Region>()
             .ok()
             .filter(|region| PHONE_NUMBER_UTIL.get_country_code_for_region(*region).is_some())
-            .map(Self)
+            .map(|id| Self { id, shortcut: Shortcut::of(&id.to_string()) })
             .ok_or_else(|| {
                 let shown: String = text.chars().take(40).collect();
                 let message = format!(
@@ -40,13 +43,13 @@ impl FromStr for Region {
 
 impl fmt::Display for Region {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
+        write!(f, "{}", self.id)
     }
 }
 
 impl fmt::Debug for Region {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Region({})", self.0)
+        write!(f, "Region({})", self.id)
     }
 }
 
@@ -112,6 +115,12 @@ fn country(code: Option<i32>) -> String {
 /// # Errors
 /// Says what is wrong with the text.
 pub fn normalise(text: &str, region: Option<Region>) -> Result<Phone, PhoneProblem> {
+    let shortcut = region.map(|region| region.shortcut).unwrap_or_default();
+    shortcut.take(text).map_or_else(|| normalise_at_length(text, region), Ok)
+}
+
+/// The long way, which knows every country and every reason.
+pub(crate) fn normalise_at_length(text: &str, region: Option<Region>) -> Result<Phone, PhoneProblem> {
     let mut dialled = Dialled::read(text)?;
     dialled.strip_international_prefix();
     if !dialled.international && region.is_none() {
@@ -177,7 +186,7 @@ impl Dialled {
         let start = usize::from(!self.international);
         let text = std::str::from_utf8(&self.bytes[start..self.len]).unwrap_or_default();
         let digits = self.len - 1;
-        PhoneNumber::parse(text, region.map(|region| region.0)).map_err(|error| match error {
+        PhoneNumber::parse(text, region.map(|region| region.id)).map_err(|error| match error {
             ParseError::InvalidCountryCode => PhoneProblem::CountryCode,
             ParseError::TooLongNsn => PhoneProblem::TooLong { digits, country_code: None },
             ParseError::TooShortAfterIdd | ParseError::TooShortNsn | ParseError::NotANumber(_) => {
