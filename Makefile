@@ -2,7 +2,7 @@
 #   make demo [CSV=people.csv]   a private PostgreSQL, stand-in vendors, the daemon and one campaign per vendor
 #   make test [ARGS=…]           all tests, on a real PostgreSQL
 #   make check                   formatting, lints, documentation, dependencies: what .ci/run checks besides the tests
-#   make bench [ARGS=…]          the benchmarks, each as a ratio to a reference taken in the same run
+#   make bench [ARGS=…]          the goals of speed and size, each as a ratio to a reference taken in the same run
 
 CARGO ?= cargo
 .DEFAULT_GOAL := help
@@ -38,4 +38,4 @@ check:
 
 bench:
 	@scripts/ensure.sh rust postgres
-	@$(CARGO) bench --package store $(ARGS)
+	@$(CARGO) bench --quiet --package campaignd --bench goals -- $(ARGS)
