@@ -1,5 +1,8 @@
 //! One HTTP client per account, and what a call that brought no whole answer means.
 //!
+//! What is posted goes over kept-alive connections of our own, which cost a third of the general client's time; that
+//! client does the rest: reading lists and tokens, and all of an account that is reached through a proxy.
+//!
 //! Here is decided what nothing may blur: whether a byte of the request can have left. Only a failure to connect is
 //! "not sent"; everything after it (reset, hang, half an answer) is unknown. Never a retry, never a redirect.
 
@@ -7,22 +10,33 @@ use std::{error::Error, fmt, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use chrono::DateTime;
+use http_body_util::Full;
+use hyper::{Request, Uri};
 use model::{
     Clock,
     disposition::{Disposition, Rule},
     verdict::{Failure, Verdict},
 };
-use reqwest::{RequestBuilder, Response, header, redirect};
+use reqwest::{
+    RequestBuilder, Response,
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+    redirect,
+};
 use tokio::time::Instant;
 
-use crate::{AccountConfig, Timeouts, codes, read};
+use crate::{
+    AccountConfig, Timeouts, codes,
+    connections::{Broken, Connections},
+    read,
+};
 
 /// Idle connections are closed before the vendors do it, so that no request is written into a closing one.
-const POOL_IDLE: Duration = Duration::from_secs(20);
+pub const POOL_IDLE: Duration = Duration::from_secs(20);
 /// An answer about one message.
 pub const SINGLE_ANSWER_BYTES: usize = 1024 * 1024;
 /// An answer about a batch, or a list.
 pub const BATCH_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+const USER_AGENT: &str = concat!("campaignd/", env!("CARGO_PKG_VERSION"));
 /// Bounds of what a vendor may ask for by Retry-After.
 const RETRY_AFTER_SECONDS: (u64, u64) = (1, 3600);
 
@@ -65,9 +79,28 @@ impl Fault {
     }
 }
 
+/// Where something is posted, with the headers that every call there bears.
+#[derive(Clone)]
+pub struct Endpoint {
+    url: String,
+    /// Scheme and host.
+    origin: Uri,
+    /// As the request's first line has it.
+    path: Uri,
+    headers: HeaderMap,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
 /// The HTTP client of one account.
 pub struct Http {
     client: reqwest::Client,
+    /// None: everything goes through the proxy.
+    connections: Option<Connections>,
     clock: Clock,
     timeouts: Timeouts,
     pub account: String,
@@ -99,19 +132,75 @@ impl Http {
             .pool_idle_timeout(POOL_IDLE)
             .pool_max_idle_per_host(config.max_in_flight)
             .tcp_nodelay(true)
-            .user_agent(concat!("campaignd/", env!("CARGO_PKG_VERSION")));
+            .user_agent(USER_AGENT);
         if let Some(proxy) = &config.proxy {
             let proxy = reqwest::Proxy::all(proxy.expose())
                 .map_err(|_| refused("`proxy` is not a URL such as http://127.0.0.1:3128"))?;
             builder = builder.proxy(proxy);
         }
         let client = builder.build().map_err(|error| refused(&innermost(&error)))?;
+        let connections = match &config.proxy {
+            Some(_) => None,
+            None => Some(
+                Connections::new(config.timeouts.connect, config.max_in_flight)
+                    .map_err(|error| refused(&read::brief(&error.to_string())))?,
+            ),
+        };
         let (account, base_url) = (config.name.clone(), config.base_url.clone());
-        Ok(Self { client, clock, timeouts: config.timeouts, account, base_url })
+        Ok(Self { client, connections, clock, timeouts: config.timeouts, account, base_url })
     }
 
-    pub fn post(&self, url: &str) -> RequestBuilder {
-        self.client.post(url).header(header::CONTENT_TYPE, "application/json")
+    /// Where JSON is posted to, with the headers that every call there bears.
+    pub fn endpoint(&self, url: &str, mut headers: HeaderMap) -> Result<Endpoint, NotConnected> {
+        let refused = || NotConnected {
+            account: self.account.clone(),
+            reason: "`base_url` is not a URL such as https://api.example.com".to_owned(),
+        };
+        let uri: Uri = url.parse().map_err(|_| refused())?;
+        let authority = uri.authority().ok_or_else(refused)?;
+        let path = uri.path_and_query().ok_or_else(refused)?.as_str().parse().map_err(|_| refused())?;
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| refused())?;
+        headers.insert(header::HOST, host);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        Ok(Endpoint { url: url.to_owned(), path, headers, origin: uri })
+    }
+
+    /// Posts once, and reads at most `limit_bytes` of the answer, until `deadline`. `secret` is a header of this call.
+    pub async fn post(
+        &self,
+        endpoint: &Endpoint,
+        secret: Option<(&'static str, &str)>,
+        body: Bytes,
+        limit_bytes: usize,
+        deadline: Instant,
+    ) -> Result<Answer, Fault> {
+        let mut headers = endpoint.headers.clone();
+        if let Some((name, value)) = secret {
+            let Ok(mut value) = HeaderValue::from_str(value) else {
+                let reason = format!("`{name}` holds characters that fit in no HTTP header");
+                return Err(Fault { code: codes::CONNECT_FAILED, reason, not_sent: true });
+            };
+            value.set_sensitive(true);
+            headers.insert(HeaderName::from_static(name), value);
+        }
+        let Some(connections) = &self.connections else {
+            headers.remove(header::HOST);
+            let request = self.client.post(&endpoint.url).headers(headers).body(body);
+            return self.call(request, limit_bytes, deadline).await;
+        };
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = reqwest::Method::POST;
+        *request.uri_mut() = endpoint.path.clone();
+        *request.headers_mut() = headers;
+        let exchange = connections.exchange(&endpoint.origin, request, limit_bytes);
+        let (head, body) = tokio::time::timeout_at(deadline, exchange)
+            .await
+            .map_err(|_| Fault::unknown(codes::NO_ANSWER, "no whole answer in time"))?
+            .map_err(|broken| fault_of(broken, limit_bytes))?;
+        let retry_after = self.retry_after(head.headers());
+        Ok(Answer { status: head.status().as_u16(), retry_after, body })
     }
 
     pub fn get(&self, url: &str) -> RequestBuilder {
@@ -151,13 +240,13 @@ impl Http {
         let left = deadline.saturating_duration_since(Instant::now());
         let response = request.timeout(left).send().await.map_err(|error| fault(&error))?;
         let status = response.status().as_u16();
-        let retry_after = self.retry_after(&response);
+        let retry_after = self.retry_after(response.headers());
         let body = read_body(response, limit_bytes).await?;
         Ok(Answer { status, retry_after, body })
     }
 
-    fn retry_after(&self, response: &Response) -> Option<Duration> {
-        let text = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    fn retry_after(&self, headers: &HeaderMap) -> Option<Duration> {
+        let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
         let seconds = match text.parse::<f64>() {
             Ok(seconds) if seconds.is_finite() && seconds >= 0.0 => seconds.ceil() as u64,
             Ok(_) => return None,
@@ -173,7 +262,7 @@ impl Http {
 }
 
 async fn read_body(mut response: Response, limit_bytes: usize) -> Result<Bytes, Fault> {
-    let too_large = || Fault::unknown(codes::ANSWER_TOO_LARGE, format!("more than {limit_bytes} bytes"));
+    let too_large = || too_large(limit_bytes);
     if response.content_length().is_some_and(|length| length > limit_bytes as u64) {
         return Err(too_large());
     }
@@ -185,6 +274,30 @@ async fn read_body(mut response: Response, limit_bytes: usize) -> Result<Bytes, 
         body.extend_from_slice(&chunk);
     }
     Ok(body.freeze())
+}
+
+fn too_large(limit_bytes: usize) -> Fault {
+    Fault::unknown(codes::ANSWER_TOO_LARGE, format!("more than {limit_bytes} bytes"))
+}
+
+/// Whether the request can have left: only where no connection stood it cannot.
+fn fault_of(broken: Broken, limit_bytes: usize) -> Fault {
+    match broken {
+        Broken::Connecting(cause) => {
+            let code = if is_tls(&*cause) { codes::TLS_FAILED } else { codes::CONNECT_FAILED };
+            Fault { code, reason: root(&*cause), not_sent: true }
+        }
+        Broken::Exchanging(error) => Fault::unknown(codes::CONNECTION_LOST, root(&error)),
+        Broken::TooLarge => too_large(limit_bytes),
+    }
+}
+
+/// The root cause in words.
+fn root(error: &(dyn Error + 'static)) -> String {
+    match error.source() {
+        Some(cause) => root(cause),
+        None => read::brief(&error.to_string()),
+    }
 }
 
 /// Whether the request can have left, by the kind of error and never by its text.

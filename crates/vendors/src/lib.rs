@@ -11,6 +11,7 @@ pub mod records;
 pub mod secret;
 
 mod bounds;
+mod connections;
 mod exotel;
 mod http;
 mod read;
@@ -76,7 +77,7 @@ pub struct Account {
 #[derive(Debug)]
 enum Client {
     Exotel(exotel::Client),
-    SobotIo(sobot_io::Client),
+    SobotIo(Box<sobot_io::Client>),
     SobotIn(sobot_in::Client),
 }
 
@@ -98,7 +99,7 @@ impl Account {
                 Client::Exotel(exotel::Client::new(http, account_sid, api_key, api_token, callback_url)?)
             }
             Credentials::SobotIo { app_id, app_key, waba_id } => {
-                Client::SobotIo(sobot_io::Client::new(http, app_id, app_key, waba_id))
+                Client::SobotIo(Box::new(sobot_io::Client::new(http, app_id, app_key, waba_id)?))
             }
             Credentials::SobotIn { access_key, secret_key } => {
                 Client::SobotIn(sobot_in::Client::new(http, access_key, secret_key)?)

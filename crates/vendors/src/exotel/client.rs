@@ -9,13 +9,13 @@ use model::{
     verdict::{Failure, Verdict},
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 
 use super::wire::{self, Item};
 use crate::{
     NotConnected, Outgoing, Secret, Vendor, codes,
     http::{
-        self, Answer, BATCH_ANSWER_BYTES, Http, SINGLE_ANSWER_BYTES, Undocumented, verdict_by_rule,
+        self, Answer, BATCH_ANSWER_BYTES, Endpoint, Http, SINGLE_ANSWER_BYTES, Undocumented, verdict_by_rule,
         verdict_of_ours,
     },
     read,
@@ -24,15 +24,14 @@ use crate::{
 /// Exotel's account, live.
 pub struct Client {
     http: Http,
-    url: String,
-    authorization: HeaderValue,
+    messages: Endpoint,
     status_callback: Option<String>,
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The callback URL ends with the webhook token.
-        f.debug_struct("Client").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Client").field("messages", &self.messages).finish_non_exhaustive()
     }
 }
 
@@ -49,8 +48,9 @@ impl Client {
             .map_err(|_| http.unfit_header("api_key"))?;
         authorization.set_sensitive(true);
         let sid = utf8_percent_encode(account_sid, NON_ALPHANUMERIC);
-        let url = format!("{}/v2/accounts/{sid}/messages", http.base_url);
-        Ok(Self { http, url, authorization, status_callback: status_callback.map(str::to_owned) })
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, authorization)]);
+        let messages = http.endpoint(&format!("{}/v2/accounts/{sid}/messages", http.base_url), headers)?;
+        Ok(Self { http, messages, status_callback: status_callback.map(str::to_owned) })
     }
 
     pub async fn send(&self, facts: &MessageFacts, messages: &[Outgoing]) -> Vec<Verdict> {
@@ -66,8 +66,7 @@ impl Client {
     }
 
     async fn post(&self, body: Bytes, limit_bytes: usize) -> Result<Answer, http::Fault> {
-        let request = self.http.post(&self.url).header(AUTHORIZATION, self.authorization.clone()).body(body);
-        self.http.call(request, limit_bytes, self.http.deadline()).await
+        self.http.post(&self.messages, None, body, limit_bytes, self.http.deadline()).await
     }
 
     /// Exotel documents no harmless call: a call without messages sends nothing, and is refused either way.

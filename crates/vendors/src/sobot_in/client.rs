@@ -6,13 +6,13 @@ use model::{
     disposition::{Disposition, MessageFacts, Rule},
     verdict::Verdict,
 };
-use reqwest::{RequestBuilder, header::HeaderValue};
+use reqwest::header::{HeaderMap, HeaderValue};
 
 use super::wire::{self, Said};
 use crate::{
     NotConnected, Outgoing, Secret, Vendor, codes,
     http::{
-        self, Answer, BATCH_ANSWER_BYTES, Http, SINGLE_ANSWER_BYTES, Undocumented, verdict_by_rule,
+        self, Answer, BATCH_ANSWER_BYTES, Endpoint, Http, SINGLE_ANSWER_BYTES, Undocumented, verdict_by_rule,
         verdict_of_ours,
     },
 };
@@ -20,15 +20,14 @@ use crate::{
 /// A sobot_in account, live.
 pub struct Client {
     http: Http,
-    send_url: String,
+    messages: Endpoint,
     templates_url: String,
-    access_key: HeaderValue,
-    secret_key: HeaderValue,
+    keys: HeaderMap,
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("url", &self.send_url).finish_non_exhaustive()
+        f.debug_struct("Client").field("messages", &self.messages).finish_non_exhaustive()
     }
 }
 
@@ -39,10 +38,12 @@ impl Client {
             value.set_sensitive(true);
             Ok(value)
         };
-        let (access_key, secret_key) = (header("access_key", access_key)?, header("secret_key", secret_key)?);
-        let send_url = format!("{}/message/", http.base_url);
+        let mut keys = HeaderMap::new();
+        keys.insert("x-api-key", header("access_key", access_key)?);
+        keys.insert("x-api-secret", header("secret_key", secret_key)?);
+        let messages = http.endpoint(&format!("{}/message/", http.base_url), keys.clone())?;
         let templates_url = format!("{}/api/template/", http.base_url);
-        Ok(Self { http, send_url, templates_url, access_key, secret_key })
+        Ok(Self { http, messages, templates_url, keys })
     }
 
     pub async fn send(&self, facts: &MessageFacts, messages: &[Outgoing]) -> Vec<Verdict> {
@@ -54,24 +55,20 @@ impl Client {
     }
 
     async fn send_one(&self, facts: &MessageFacts, message: &Outgoing) -> Verdict {
-        let request = self.with_keys(self.http.post(&self.send_url)).body(message.rendered.clone());
-        match self.http.call(request, SINGLE_ANSWER_BYTES, self.http.deadline()).await {
+        let (body, deadline) = (message.rendered.clone(), self.http.deadline());
+        match self.http.post(&self.messages, None, body, SINGLE_ANSWER_BYTES, deadline).await {
             Ok(answer) => judge_answer(&answer, facts),
             Err(fault) => fault.verdict(),
         }
     }
 
-    fn with_keys(&self, request: RequestBuilder) -> RequestBuilder {
-        let request = request.header("x-api-key", self.access_key.clone());
-        request.header("x-api-secret", self.secret_key.clone())
-    }
-
     pub async fn check(&self) -> Result<String, String> {
         let tried = format!("list of templates at {}", self.http.base_url);
-        let request = self.with_keys(self.http.get(&self.templates_url));
+        let request = self.http.get(&self.templates_url).headers(self.keys.clone());
         let answer = self.http.call(request, BATCH_ANSWER_BYTES, self.http.deadline()).await;
         let answer = answer.map_err(|fault| format!("{tried}: {} ({})", fault.code, fault.reason))?;
-        let status = body_status(&answer).unwrap_or(answer.status);
+        let said = wire::read_answer(&answer.body);
+        let status = said.as_ref().and_then(|said| body_status(said, &answer)).unwrap_or(answer.status);
         if (200..=299).contains(&status) {
             return Ok(format!("{tried}: HTTP {status}, so the keys are good"));
         }
@@ -81,8 +78,8 @@ impl Client {
 }
 
 /// The status that the body gives, where it is a worse one than HTTP's.
-fn body_status(answer: &Answer) -> Option<u16> {
-    let code: u16 = wire::read_answer(&answer.body)?.code?.parse().ok()?;
+fn body_status(said: &Said, answer: &Answer) -> Option<u16> {
+    let code: u16 = said.code.as_ref()?.parse().ok()?;
     ((200..=299).contains(&answer.status) && (400..=599).contains(&code)).then_some(code)
 }
 
@@ -91,7 +88,7 @@ fn judge_answer(answer: &Answer, facts: &MessageFacts) -> Verdict {
     if answer.status >= 500 {
         return judge_status(answer.status, said.as_ref(), answer, facts);
     }
-    if let Some(status) = body_status(answer) {
+    if let Some(status) = said.as_ref().and_then(|said| body_status(said, answer)) {
         return judge_status(status, said.as_ref(), answer, facts);
     }
     if let Some(verdict) = said.as_ref().and_then(|said| judge_code(said, answer, facts)) {

@@ -5,6 +5,7 @@ use model::{
     disposition::{Disposition, MessageFacts},
     verdict::Verdict,
 };
+use reqwest::header::HeaderMap;
 use tokio::time::Instant;
 
 use super::{
@@ -13,11 +14,11 @@ use super::{
     wire::{self, Envelope},
 };
 use crate::{
-    Outgoing, RecordPage, RecordQuery, RecordsError, Secret, Vendor,
+    NotConnected, Outgoing, RecordPage, RecordQuery, RecordsError, Secret, Vendor,
     codes::{self, Effect},
     http::{
-        self, Answer, BATCH_ANSWER_BYTES, Fault, Http, SINGLE_ANSWER_BYTES, Undocumented, verdict_by_rule,
-        verdict_of_ours,
+        self, Answer, BATCH_ANSWER_BYTES, Endpoint, Fault, Http, SINGLE_ANSWER_BYTES, Undocumented,
+        verdict_by_rule, verdict_of_ours,
     },
     read,
 };
@@ -26,31 +27,31 @@ use crate::{
 #[derive(Debug)]
 pub struct Client {
     http: Http,
-    send_url: String,
-    records_url: String,
+    messages: Endpoint,
+    records: Endpoint,
     waba_id: String,
     token: TokenHolder,
 }
 
 /// What came of a call that needs a token.
 enum Called {
-    Answered(Answer),
+    /// With what its body says, if it is one of Sobot's.
+    Answered(Answer, Option<Envelope>),
     NoToken(NoToken),
     Failed(Fault),
 }
 
 impl Client {
-    pub fn new(http: Http, app_id: &str, app_key: &Secret, waba_id: &str) -> Self {
+    pub fn new(http: Http, app_id: &str, app_key: &Secret, waba_id: &str) -> Result<Self, NotConnected> {
         let whatsapp = format!("{}/chat-whatsapp/api/whatsapp", http.base_url);
-        let token = TokenHolder::new(&http.base_url, app_id, app_key);
-        Self {
+        Ok(Self {
             // The vendor's own spelling.
-            send_url: format!("{whatsapp}/forword"),
-            records_url: format!("{whatsapp}/send_record_list"),
+            messages: http.endpoint(&format!("{whatsapp}/forword"), HeaderMap::new())?,
+            records: http.endpoint(&format!("{whatsapp}/send_record_list"), HeaderMap::new())?,
             waba_id: waba_id.to_owned(),
-            token,
+            token: TokenHolder::new(&http.base_url, app_id, app_key),
             http,
-        }
+        })
     }
 
     pub async fn send(&self, facts: &MessageFacts, messages: &[Outgoing]) -> Vec<Verdict> {
@@ -62,45 +63,54 @@ impl Client {
     }
 
     async fn send_one(&self, facts: &MessageFacts, message: &Outgoing) -> Verdict {
-        match self.call(&self.send_url, &message.rendered, SINGLE_ANSWER_BYTES).await {
-            Called::Answered(answer) => judge_answer(&answer, facts),
+        match self.call(&self.messages, &message.rendered, SINGLE_ANSWER_BYTES).await {
+            Called::Answered(answer, envelope) => judge_answer(&answer, envelope, facts),
             Called::NoToken(none) => none.verdict(),
             Called::Failed(fault) => fault.verdict(),
         }
     }
 
     /// Calls with the token, and once more with a new one when it is refused.
-    async fn call(&self, url: &str, body: &bytes::Bytes, limit_bytes: usize) -> Called {
+    async fn call(&self, endpoint: &Endpoint, body: &bytes::Bytes, limit_bytes: usize) -> Called {
         let deadline = self.http.deadline();
         let token = match self.token.get(&self.http, deadline).await {
             Ok(token) if self.http.is_worth_beginning(deadline) => token,
             Ok(_) => return Called::NoToken(NoToken::too_late()),
             Err(none) => return Called::NoToken(none),
         };
-        match self.call_with(&token, url, body, limit_bytes, deadline).await {
-            Ok(answer) if refuses_token(&answer) => {
-                let token = match self.token.renew(&token, &self.http, deadline).await {
-                    Ok(token) if self.http.is_worth_beginning(deadline) => token,
-                    Ok(_) => return Called::NoToken(NoToken::too_late()),
-                    Err(none) => return Called::NoToken(none),
-                };
-                self.call_with(&token, url, body, limit_bytes, deadline).await.into()
+        let answer = match self.call_with(&token, endpoint, body, limit_bytes, deadline).await {
+            Ok(answer) => answer,
+            Err(fault) => return Called::Failed(fault),
+        };
+        let envelope = Envelope::read(&answer.body);
+        if !refuses_token(&answer, envelope.as_ref()) {
+            return Called::Answered(answer, envelope);
+        }
+        let token = match self.token.renew(&token, &self.http, deadline).await {
+            Ok(token) if self.http.is_worth_beginning(deadline) => token,
+            Ok(_) => return Called::NoToken(NoToken::too_late()),
+            Err(none) => return Called::NoToken(none),
+        };
+        match self.call_with(&token, endpoint, body, limit_bytes, deadline).await {
+            Ok(answer) => {
+                let envelope = Envelope::read(&answer.body);
+                Called::Answered(answer, envelope)
             }
-            outcome => outcome.into(),
+            Err(fault) => Called::Failed(fault),
         }
     }
 
     async fn call_with(
         &self,
         token: &Token,
-        url: &str,
+        endpoint: &Endpoint,
         body: &bytes::Bytes,
         limit_bytes: usize,
         deadline: Instant,
     ) -> Result<Answer, Fault> {
-        // A token that fits in no header fails in the builder: nothing is sent.
-        let request = self.http.post(url).header("token", token.text.expose()).body(body.clone());
-        self.http.call(request, limit_bytes, deadline).await
+        // A token that fits in no header is refused before anything is sent.
+        let token = Some(("token", token.text.expose()));
+        self.http.post(endpoint, token, body.clone(), limit_bytes, deadline).await
     }
 
     pub async fn check(&self) -> Result<String, String> {
@@ -124,12 +134,11 @@ impl Client {
             reason: read::brief(reason),
         };
         let body = bytes::Bytes::from(wire::record_query(query).to_string());
-        let answer = match self.call(&self.records_url, &body, BATCH_ANSWER_BYTES).await {
-            Called::Answered(answer) => answer,
+        let (answer, envelope) = match self.call(&self.records, &body, BATCH_ANSWER_BYTES).await {
+            Called::Answered(answer, envelope) => (answer, envelope),
             Called::NoToken(none) => return Err(failed(&none.code, &none.reason)),
             Called::Failed(fault) => return Err(failed(fault.code, &fault.reason)),
         };
-        let envelope = Envelope::read(&answer.body);
         if answer.status != 200 {
             let reason = envelope.map(|envelope| envelope.message).unwrap_or_default();
             return Err(failed(&format!("http_{}", answer.status), &reason));
@@ -144,19 +153,9 @@ impl Client {
     }
 }
 
-impl From<Result<Answer, Fault>> for Called {
-    fn from(outcome: Result<Answer, Fault>) -> Self {
-        match outcome {
-            Ok(answer) => Self::Answered(answer),
-            Err(fault) => Self::Failed(fault),
-        }
-    }
-}
-
 /// Whether a complete answer says that the token is not taken, so that nothing was sent.
-fn refuses_token(answer: &Answer) -> bool {
-    let envelope = Envelope::read(&answer.body);
-    if envelope.as_ref().is_some_and(may_have_sent) {
+fn refuses_token(answer: &Answer, envelope: Option<&Envelope>) -> bool {
+    if envelope.is_some_and(may_have_sent) {
         return false;
     }
     match answer.status {
@@ -175,8 +174,7 @@ fn may_have_sent(envelope: &Envelope) -> bool {
     is_unknown || envelope.is_success() || envelope.message_id().is_some()
 }
 
-fn judge_answer(answer: &Answer, facts: &MessageFacts) -> Verdict {
-    let envelope = Envelope::read(&answer.body);
+fn judge_answer(answer: &Answer, envelope: Option<Envelope>, facts: &MessageFacts) -> Verdict {
     match (answer.status, envelope) {
         (200..=299, Some(envelope)) => judge_envelope(answer, &envelope, facts),
         (200..=299, None) => verdict_of_ours(codes::UNREADABLE_ANSWER, "an answer without ret_code"),
