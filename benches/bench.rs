@@ -21,6 +21,8 @@ pub struct Sizes {
     pub callbacks: u64,
     /// Messages that get statuses, 100 per post.
     pub batch_callbacks: u64,
+    /// Messages of a run beside other queues.
+    pub peers: u64,
     /// Rows of an import.
     pub import: u64,
     /// Recipients of the campaigns whose memory is looked at, in turn.
@@ -34,6 +36,7 @@ const SMALL: Sizes = Sizes {
     batch: 500_000,
     callbacks: 60_000,
     batch_callbacks: 200_000,
+    peers: 50_000,
     import: 1_000_000,
     memory: &[100_000, 1_000_000],
     rounds: 3,
@@ -43,6 +46,7 @@ const FULL: Sizes = Sizes {
     batch: 1_000_000,
     callbacks: 200_000,
     batch_callbacks: 1_000_000,
+    peers: 200_000,
     import: 1_000_000,
     memory: &[100_000, 1_000_000, 10_000_000],
     rounds: 5,
@@ -54,6 +58,8 @@ pub struct Bench {
     pub args: Args,
     /// How much is measured.
     pub sizes: Sizes,
+    /// What makes a commit durable, as the common world's database has it set.
+    pub durability: Option<String>,
     world: Option<World>,
     audiences: BTreeMap<u64, i64>,
     runs: Vec<(Mode, bool, Runs)>,
@@ -70,6 +76,7 @@ impl Bench {
         Self {
             args,
             sizes,
+            durability: None,
             world: None,
             audiences: BTreeMap::new(),
             runs: Vec::new(),
@@ -82,7 +89,9 @@ impl Bench {
         if self.world.is_none() {
             let in_flight = self.args.in_flight;
             let world = World::start(|vendor| rows::accounts(vendor, in_flight)).await?;
-            println!("durability: {}", world.psql.durability()?);
+            let durability = world.psql.durability()?;
+            println!("durability: {durability}");
+            self.durability = Some(durability);
             self.world = Some(world);
         }
         self.world.as_ref().ok_or_else(|| anyhow::anyhow!("the world has just been started"))

@@ -53,13 +53,16 @@ fn measure(args: Args) -> Result<bool> {
         if args.rows.is_empty() { rows::NAMES.map(str::to_owned).to_vec() } else { args.rows.clone() };
     println!("{}; load {:.2}", machine::describe(), machine::load());
     let begun = machine::now_us();
-    let measured = runtime.block_on(all(Bench::new(args), &names));
+    let mut bench = Bench::new(args);
+    let measured = runtime.block_on(all(&mut bench, &names));
     println!("\n{}", report::table(&measured));
     let seconds = (machine::now_us() - begun) / 1_000_000;
     println!("load {:.2} after {seconds} s", machine::load());
     if let Some(path) = json {
         let rows: Vec<_> = measured.iter().map(Row::json).collect();
-        let document = json!({"machine": machine::describe(), "seconds": seconds, "rows": rows});
+        let document = json!({
+            "machine": machine::describe(), "durability": bench.durability, "seconds": seconds, "rows": rows,
+        });
         std::fs::write(path, serde_json::to_vec_pretty(&document)?)?;
     }
     Ok(measured.iter().all(|row| row.figure != NOT_MEASURED))
@@ -67,11 +70,11 @@ fn measure(args: Args) -> Result<bool> {
 
 const NOT_MEASURED: &str = "not measured";
 
-async fn all(mut bench: Bench, names: &[String]) -> Vec<Row> {
+async fn all(bench: &mut Bench, names: &[String]) -> Vec<Row> {
     let mut measured = Vec::new();
     for name in names {
         let before = machine::load();
-        let rows = rows::measure(&mut bench, name).await.unwrap_or_else(|error| {
+        let rows = rows::measure(bench, name).await.unwrap_or_else(|error| {
             let figure = NOT_MEASURED.to_owned();
             vec![Row { name: name.clone(), figure, ..Row::default() }.note(format!("{error:#}"))]
         });

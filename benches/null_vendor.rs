@@ -212,7 +212,6 @@ struct Vendor {
     requests: u64,
     messages: u64,
     first_us: u64,
-    last_us: u64,
     /// Of the last request to send, head and body.
     sample: Vec<u8>,
     is_logging: bool,
@@ -228,7 +227,6 @@ impl Vendor {
             requests: 0,
             messages: 0,
             first_us: 0,
-            last_us: 0,
             sample: Vec::new(),
             is_logging: false,
             log: String::new(),
@@ -290,7 +288,6 @@ impl Vendor {
             self.first_us = now;
             self.sample = request.to_vec();
         }
-        self.last_us = now;
         self.requests += 1;
         self.messages += messages;
         if self.is_logging {
@@ -336,7 +333,6 @@ impl Vendor {
                 "messages": self.messages,
                 "last_number": self.number,
                 "first_us": self.first_us,
-                "last_us": self.last_us,
                 "sample": String::from_utf8_lossy(&self.sample),
             })
             .to_string(),
@@ -387,24 +383,4 @@ fn put(answer: &mut Vec<u8>, body: &[u8]) {
         body.len()
     );
     answer.extend_from_slice(body);
-}
-
-/// Appends a call as the `vendors` crate writes it: `head` without its length, then one rendered message or many.
-pub fn write_call(request: &mut Vec<u8>, head: &str, is_batch: bool, messages: &[vendors::Outgoing]) {
-    let mut body = Vec::new();
-    if is_batch {
-        body.extend_from_slice(b"{\"whatsapp\":{\"messages\":[");
-        for (i, message) in messages.iter().enumerate() {
-            if i > 0 {
-                body.push(b',');
-            }
-            body.extend_from_slice(&message.rendered);
-            let _ = write!(body, ",\"custom_data\":\"{}\"}}", message.correlation.encode());
-        }
-        body.extend_from_slice(b"]}}");
-    } else if let [message] = messages {
-        body.extend_from_slice(&message.rendered);
-    }
-    let _ = write!(request, "{head}\r\ncontent-length: {}\r\n\r\n", body.len());
-    request.extend_from_slice(&body);
 }

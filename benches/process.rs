@@ -105,8 +105,6 @@ pub struct Counted {
     pub last_number: u64,
     /// When the first call came.
     pub first_us: u64,
-    /// When the last one came.
-    pub last_us: u64,
     /// The first call.
     pub sample: String,
 }
@@ -118,6 +116,18 @@ impl NullVendor {
     /// Starts it.
     pub fn start() -> Result<Self> {
         Ok(Self(Server::start("null-vendor", &())?))
+    }
+
+    /// Starts it before all others in the queue for a core, where we may: its clock must not wait for one.
+    pub fn start_first_in_line() -> Result<Self> {
+        let vendor = Self::start()?;
+        let mut renice = Command::new("renice");
+        renice.args(["-n", "-15", "-p", &vendor.0.pid().to_string()]);
+        let status = renice.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if !status.is_ok_and(|status| status.success()) {
+            println!("the null vendor may not go first: on a busy machine, calls look later than they came");
+        }
+        Ok(vendor)
     }
 
     /// Its base URL for answers that take so long.

@@ -3,6 +3,7 @@
 //! Both send the same bodies to the same null vendor with as many calls in flight, each in a process of its own.
 
 use std::{
+    io::Write as _,
     net::SocketAddr,
     sync::{
         Arc,
@@ -21,7 +22,7 @@ use model::{
 use serde::{Deserialize, Serialize};
 use vendors::{Account, AccountConfig, AccountSettings, Compiled, Outgoing};
 
-use crate::{machine, null_vendor, people, raw_client};
+use crate::{machine, people, raw_client};
 
 /// What is to be sent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -144,7 +145,7 @@ pub fn run_bare_client(how: &str) -> Result<()> {
     let total = calls.messages.div_ceil(calls.batch);
     let outcome = raw_client::run(bare.address, calls.in_flight as usize, total, |number, request| {
         let Ok(messages) = sending.call(number * calls.batch) else { return };
-        null_vendor::write_call(request, &head, calls.batch > 1, &messages);
+        write_call(request, &head, calls, &messages);
     })?;
     ensure!(outcome.refused == 0, "{} calls were refused", outcome.refused);
     print(Taken { elapsed_us: outcome.elapsed_us as f64, cpu_us: machine::cpu_us(std::process::id())? })
@@ -153,4 +154,25 @@ pub fn run_bare_client(how: &str) -> Result<()> {
 fn print(taken: Taken) -> Result<()> {
     println!("{}", serde_json::to_string(&taken)?);
     Ok(())
+}
+
+/// Appends a call as the `vendors` crate writes it: `head` without its length, then one rendered message or many.
+fn write_call(request: &mut Vec<u8>, head: &str, calls: &Calls, messages: &[Outgoing]) {
+    let mut body = Vec::new();
+    if calls.batch > 1 {
+        let callback_url = calls.callback_url.as_deref().unwrap_or_default();
+        let _ = write!(body, "{{\"status_callback\":\"{callback_url}\",\"whatsapp\":{{\"messages\":[");
+        for (i, message) in messages.iter().enumerate() {
+            if i > 0 {
+                body.push(b',');
+            }
+            body.extend_from_slice(&message.rendered);
+            let _ = write!(body, ",\"custom_data\":\"{}\"}}", message.correlation.encode());
+        }
+        body.extend_from_slice(b"]}}");
+    } else if let [message] = messages {
+        body.extend_from_slice(&message.rendered);
+    }
+    let _ = write!(request, "{head}\r\ncontent-length: {}\r\n\r\n", body.len());
+    request.extend_from_slice(&body);
 }

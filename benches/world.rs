@@ -115,6 +115,13 @@ impl World {
     pub async fn start(accounts: impl FnOnce(&NullVendor) -> Vec<Account>) -> Result<Self> {
         let vendor = NullVendor::start()?;
         let accounts = accounts(&vendor);
+        let world = Self::start_cold(vendor, accounts).await?;
+        world.warm_up().await?;
+        Ok(world)
+    }
+
+    /// Starts all, and does nothing with it.
+    pub async fn start_cold(vendor: NullVendor, accounts: Vec<Account>) -> Result<Self> {
         // Never where files are kept in memory: durability would cost nothing there.
         let folder = TemporaryDataDir::create_in(&std::env::temp_dir(), "bench")?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
@@ -132,21 +139,16 @@ impl World {
             bail!("{error:#}; its log:\n{log}");
         }
         let psql = Psql::to(&folder.path().join("data"))?;
-        let world = Self { daemon, accounts, vendor, api, url, psql, folder };
-        world.warm_up().await?;
-        Ok(world)
+        Ok(Self { daemon, accounts, vendor, api, url, psql, folder })
     }
 
     async fn warm_up(&self) -> Result<()> {
         const RECIPIENTS: u64 = 2_000;
         let audience = self.import(RECIPIENTS).await?;
         for account in &self.accounts {
-            // A slow rate would take its time.
-            if account.keys["senders"][0].get("messages_per_second").is_none() {
-                self.vendor.reset(false)?;
-                let task = self.launch(account, audience, json!({})).await?;
-                self.accepted(task, RECIPIENTS).await?;
-            }
+            self.vendor.reset(false)?;
+            let task = self.launch(account, audience, json!({})).await?;
+            self.accepted(task, RECIPIENTS).await?;
         }
         Ok(())
     }
@@ -164,11 +166,6 @@ impl World {
     /// A file of this world, removed with it.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
-    }
-
-    /// What the daemon has logged.
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.file("log.txt")).unwrap_or_default()
     }
 
     /// CPU in microseconds so far: the daemon's, and that of all its database's processes.

@@ -3,16 +3,28 @@
 use anyhow::Result;
 use serde_json::json;
 
-use crate::{bench::Bench, machine::peak_rss_bytes, report::Row, world::World};
+use crate::{
+    bench::Bench,
+    machine::peak_rss_bytes,
+    process::NullVendor,
+    report::Row,
+    world::{Account, World},
+};
 
-use super::sending;
+/// Calls at once of each account.
+const IN_FLIGHT: u64 = 64;
 
 /// Growing campaigns, one after the other: the peak of each is the peak of all before it.
 pub async fn peak(bench: &mut Bench, name: &str) -> Result<Vec<Row>> {
     const MOST_MB: f64 = 57.0;
     const MODES: [&str; 2] = ["batch", "single"];
-    let (in_flight, sizes) = (bench.args.in_flight, bench.sizes.memory);
-    let world = World::start(|vendor| sending::accounts(vendor, in_flight)).await?;
+    let (in_flight, sizes) = (bench.args.in_flight.unwrap_or(IN_FLIGHT), bench.sizes.memory);
+    let vendor = NullVendor::start()?;
+    let accounts = vec![
+        Account::single("single", &vendor, 0, in_flight),
+        Account::batch("batch", &vendor, 100, in_flight),
+    ];
+    let world = World::start_cold(vendor, accounts).await?;
     let megabytes = |pid| peak_rss_bytes(pid).map(|bytes| bytes as f64 / 1e6);
     let mut rows = vec![];
     let mut notes = vec![format!("{:.1} MB after the start", megabytes(world.pid())?)];

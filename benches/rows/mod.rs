@@ -4,6 +4,7 @@ mod callbacks;
 mod import;
 mod memory;
 mod pacing;
+mod peers;
 mod sending;
 mod start;
 
@@ -14,7 +15,7 @@ use anyhow::{Result, bail};
 use crate::{bench::Bench, report::Row};
 
 /// The names, in the order of the table.
-pub const NAMES: [&str; 15] = [
+pub const NAMES: [&str; 16] = [
     "import",
     "single-0ms",
     "single-20ms",
@@ -30,6 +31,7 @@ pub const NAMES: [&str; 15] = [
     "start",
     "memory",
     "pacing",
+    "peers",
 ];
 
 /// Measures a row; some give several lines.
@@ -37,9 +39,9 @@ pub async fn measure(bench: &mut Bench, name: &str) -> Result<Vec<Row>> {
     use Mode::{Batch, Single, Slow};
     let row = match name {
         "import" => import::rate(bench, name).await?,
-        "single-0ms" => sending::rate(bench, name, Single, 0.6).await?,
-        "single-20ms" => sending::rate(bench, name, Slow, 0.95).await?,
-        "batch-100" => sending::rate(bench, name, Batch, 0.1).await?,
+        "single-0ms" => return sending::rate(bench, name, Single, 0.6).await,
+        "single-20ms" => return sending::rate(bench, name, Slow, 0.95).await,
+        "batch-100" => return sending::rate(bench, name, Batch, 0.1).await,
         "callbacks-64" => return callbacks::single(bench, name, 64).await,
         "callbacks-256" => return callbacks::single(bench, name, 256).await,
         "callbacks-100-per-post" => callbacks::batch(bench, name).await?,
@@ -51,6 +53,7 @@ pub async fn measure(bench: &mut Bench, name: &str) -> Result<Vec<Row>> {
         "start" => start::first_call(bench, name).await?,
         "memory" => return memory::peak(bench, name).await,
         "pacing" => return pacing::windows(bench, name).await,
+        "peers" => return peers::ratios(bench, name).await,
         _ => bail!("there is no row `{name}`; the rows are {}", NAMES.join(", ")),
     };
     Ok(vec![row])
