@@ -8,6 +8,7 @@ pub mod audit;
 pub mod campaigns;
 pub mod database;
 pub mod decisions;
+pub mod early;
 pub mod effects;
 pub mod error;
 pub mod halts;
