@@ -1,6 +1,6 @@
 //! One step of the inbox: read what is next, find the messages it speaks of, move them, remember how far it went.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use model::{
@@ -8,12 +8,12 @@ use model::{
     watch::Watch,
 };
 use store::{
-    Error, PgConnection, PgTransaction, effects, inbound,
-    inbox::{self, Entry, EntryKind},
+    Error, PgConnection, PgTransaction, early, effects, inbound,
+    inbox::{self, Entry, EntryKind, Limit},
     leases::{self, Lease},
     reports,
 };
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -23,10 +23,15 @@ use crate::{
     waiting::Waiting,
 };
 
-/// Entries read in one step.
-const ENTRIES: i64 = 500;
+/// Read in one step: so that a backlog is applied with few statements a report, and within bounded memory.
+const STEP: Limit = Limit { entries: 5_000, bytes: 2 << 20 };
+/// Read in one step when entries are applied one by one.
+const ONE: Limit = Limit { entries: 1, bytes: 1 };
 /// Reports applied in one step, about: an entry may hold a hundred.
 const REPORTS: usize = 5_000;
+/// Between the beginnings of two looks at the least. What comes first is applied at once; what comes behind it is
+/// gathered, because a step of many costs a fraction of many steps.
+const GATHER: Duration = Duration::from_millis(100);
 /// Steps that may fail on their values before their entries are applied one by one, and an entry before it is passed
 /// over.
 const FAILURES: u32 = 3;
@@ -42,7 +47,7 @@ pub(crate) struct Applier {
     /// Steps that failed on their values since the last that did not.
     failures: u32,
     /// Entries that are still to be applied one by one.
-    singly: i64,
+    singly: usize,
     /// The entry that the last step began with: writer and number.
     began_with: Option<(i64, i64)>,
 }
@@ -59,11 +64,16 @@ impl Applier {
             // Registered before the look, so that what is appended during it is not missed.
             let mut rung = Box::pin(appended.notified());
             rung.as_mut().enable();
+            let next_look = Instant::now() + GATHER;
             let went_well = self.all(&stop).await;
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = rung, if went_well => {}
                 () = tokio::time::sleep(LOOK) => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep_until(next_look) => {}
             }
         }
     }
@@ -116,7 +126,7 @@ impl Applier {
     /// A step of the inbox. Where one fails again and again on what it holds, entries are applied one by one, and the
     /// one that fails is passed over: it must not stop the others for ever.
     pub(crate) async fn careful_step(&mut self) -> store::Result<bool> {
-        let limit = if self.singly > 0 { 1 } else { ENTRIES };
+        let limit = if self.singly > 0 { ONE } else { STEP };
         match self.step(limit).await {
             Err(error) if error.is_about_the_values() => {
                 self.failures += 1;
@@ -125,7 +135,7 @@ impl Applier {
                 }
                 self.failures = 0;
                 if self.singly == 0 {
-                    self.singly = ENTRIES;
+                    self.singly = STEP.entries;
                     return Err(error);
                 }
                 self.pass_over(&error).await?;
@@ -134,14 +144,14 @@ impl Applier {
             Err(error) => Err(error),
             Ok(is_more) => {
                 self.failures = 0;
-                self.singly = if is_more { (self.singly - 1).max(0) } else { 0 };
+                self.singly = if is_more { self.singly.saturating_sub(1) } else { 0 };
                 Ok(is_more)
             }
         }
     }
 
     /// Applies a bounded amount; whether there may be more.
-    async fn step(&mut self, limit: i64) -> store::Result<bool> {
+    async fn step(&mut self, limit: Limit) -> store::Result<bool> {
         let attempted = "looking into the inbox";
         let mut conn = self.shared.db.hot.acquire().await.map_err(Error::database(attempted))?;
         if !inbox::has_unapplied(&mut conn, &self.lease.account).await? {
@@ -149,18 +159,18 @@ impl Applier {
         }
         drop(conn);
         let mut transaction = self.begin().await?;
-        let entries = inbox::unapplied(&mut transaction, &self.lease.account, limit).await?;
+        let (entries, is_more) = inbox::unapplied(&mut transaction, &self.lease.account, limit).await?;
         self.began_with = entries.first().map(|entry| (entry.writer, entry.seq));
         if entries.is_empty() {
             return Ok(false);
         }
-        let step = self.read(entries, limit);
-        let is_full = step.is_full;
+        let step = self.read(entries);
+        let is_more = is_more || step.is_full;
         let is_applied = self.apply(transaction, &step).await?;
-        Ok(is_full || !is_applied)
+        Ok(is_more || !is_applied)
     }
 
-    fn read(&self, mut entries: Vec<Entry>, limit: i64) -> Step {
+    fn read(&self, mut entries: Vec<Entry>) -> Step {
         let mut step = Step::default();
         let mut read = 0;
         for entry in &entries {
@@ -176,8 +186,8 @@ impl Applier {
                 }
             }
         }
+        step.is_full = read < entries.len();
         entries.truncate(read);
-        step.is_full = i64::try_from(read).is_ok_and(|read| read >= limit) || step.received.len() >= REPORTS;
         step.entries = entries;
         step
     }
@@ -220,7 +230,7 @@ impl Applier {
     /// Passes over the entry that the last step began with. It stays in the inbox, to be looked at.
     async fn pass_over(&mut self, error: &Error) -> store::Result<()> {
         let mut transaction = self.begin().await?;
-        let entries = inbox::unapplied(&mut transaction, &self.lease.account, 1).await?;
+        let (entries, _) = inbox::unapplied(&mut transaction, &self.lease.account, ONE).await?;
         let Some(entry) = entries.first().filter(|entry| self.began_with == Some((entry.writer, entry.seq)))
         else {
             return Ok(());
@@ -267,8 +277,7 @@ async fn apply_reports(
     if received.is_empty() {
         return Ok(true);
     }
-    let all: Vec<StatusReport> = received.iter().map(|(report, _)| report.clone()).collect();
-    let found = reports::find(conn, &lease.account, &all).await?;
+    let found = reports::find(conn, &lease.account, received.iter().map(|(report, _)| report)).await?;
     failures.learn(conn, &found).await?;
     let mut round = Round::new(&found);
     for report in received {
@@ -278,7 +287,7 @@ async fn apply_reports(
     if !reports::write(conn, &changes).await? {
         return Ok(false);
     }
-    reports::keep_early(conn, &lease.account, &early).await?;
+    early::keep(conn, &lease.account, &early).await?;
     Ok(true)
 }
 

@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use model::disposition::Scope;
 use store::{
-    Error, PgConnection,
+    Error, PgConnection, early,
     effects::{self, Effects, NewHalt},
     idempotency, inbox,
     leases::{self, Lease},
-    maintenance, progress, reports,
+    maintenance, progress,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -103,7 +103,8 @@ async fn of_account(shared: &Shared, lease: &Lease, shares: &mut Shares, round: 
         }
     }
     if round.is_multiple_of(RARE) {
-        reports::drop_foreign_early(conn, &lease.account, now - TimeDelta::hours(FOREIGN_HOURS)).await?;
+        early::drop_foreign(conn, &lease.account, now - TimeDelta::hours(FOREIGN_HOURS)).await?;
+        inbox::forget_positions(conn, &lease.account, now.date_naive()).await?;
     }
     transaction.commit().await.map_err(Error::database("doing chores"))?;
     if may_send {

@@ -1,11 +1,16 @@
 //! The writer of the inbox: callbacks that arrive together are stored by one commit, and answered after it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
+use chrono::{DateTime, Utc};
 use model::Clock;
 use store::{
     Database, Error,
-    inbox::{self, EntryKind, NewEntry},
+    inbox::{self, EntryKind, NewEntries, Writer},
     leases,
 };
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -16,8 +21,8 @@ const QUEUE: usize = 4096;
 const QUEUE_BYTES: usize = 64 << 20;
 /// Entries in one commit at the most.
 const GROUP: usize = 500;
-/// Bytes in one commit, about.
-const GROUP_BYTES: usize = 8 << 20;
+/// Bytes in one commit: what comes last may exceed it.
+const GROUP_BYTES: usize = 1 << 20;
 
 /// It could not be stored: let the vendor come again.
 #[derive(Debug, thiserror::Error)]
@@ -29,8 +34,8 @@ struct Pending {
     kind: EntryKind,
     body: String,
     done: oneshot::Sender<bool>,
-    /// Its share of the bytes that may wait.
-    bytes: OwnedSemaphorePermit,
+    /// Its share of the bytes that may wait, given back when it is dropped.
+    _bytes: OwnedSemaphorePermit,
 }
 
 /// The handle of this process's writer. Cheap to clone; the writer ends with the last handle.
@@ -85,7 +90,7 @@ impl Inbox {
         // One that is larger than all that may wait takes the whole place, rather than never finding one.
         let size = u32::try_from(body.len().min(QUEUE_BYTES)).unwrap_or(u32::MAX);
         let bytes = Arc::clone(&self.bytes).try_acquire_many_owned(size).map_err(|_| NotStored)?;
-        let pending = Pending { account: account.to_owned(), kind, body, done, bytes };
+        let pending = Pending { account: account.to_owned(), kind, body, done, _bytes: bytes };
         self.pending.try_send(pending).map_err(|_| NotStored)?;
         match stored.await {
             Ok(true) => Ok(()),
@@ -94,49 +99,86 @@ impl Inbox {
     }
 }
 
+/// Who writes at present, and how far its numbers have come.
+struct Open {
+    writer: Writer,
+    /// The next entry's number. None is used twice, even when a commit fails: its outcome may not be known.
+    next: i64,
+    /// The accounts that the database knows it to write for.
+    accounts: HashSet<String>,
+}
+
 async fn write(db: Database, clock: Clock, mut queue: mpsc::Receiver<Pending>, appended: Arc<Notify>) {
-    let mut writer = None;
-    let mut seq = 0;
+    let mut open = None;
+    let mut group: Vec<Pending> = Vec::new();
     while let Some(first) = queue.recv().await {
         let mut bytes = first.body.len();
-        let mut group = vec![first];
+        group.push(first);
         while group.len() < GROUP && bytes < GROUP_BYTES {
             let Ok(next) = queue.try_recv() else { break };
             bytes += next.body.len();
             group.push(next);
         }
-        let now = clock.now();
-        let (entries, waiting): (Vec<NewEntry>, Vec<_>) = group
-            .into_iter()
-            .map(|pending| {
-                // Numbers are never used twice, even when a commit fails: its outcome may not be known.
-                seq += 1;
-                let Pending { account, kind, body, done, bytes } = pending;
-                (NewEntry { account, seq, kind, body, received_at: now }, (done, bytes))
-            })
-            .unzip();
-        let stored = store(&db, &mut writer, &entries).await;
+        let stored = store(&db, &mut open, &group, clock.now()).await;
         if let Err(error) = &stored {
-            tracing::error!(%error, callbacks = entries.len(), "callbacks cannot be stored; the vendor is told to come again");
+            tracing::error!(%error, callbacks = group.len(), "callbacks cannot be stored; the vendor is told to come again");
         }
-        drop(entries);
-        for (done, bytes) in waiting {
-            drop(bytes);
+        for Pending { done, .. } in group.drain(..) {
             let _ = done.send(stored.is_ok());
         }
         appended.notify_waiters();
     }
 }
 
-async fn store(db: &Database, writer: &mut Option<i64>, entries: &[NewEntry]) -> store::Result<()> {
+async fn store(
+    db: &Database,
+    open: &mut Option<Open>,
+    group: &[Pending],
+    now: DateTime<Utc>,
+) -> store::Result<()> {
     let mut conn = db.inbox.acquire().await.map_err(Error::database("storing callbacks"))?;
-    let id = match writer.take() {
-        Some(id) => id,
-        None => leases::next_writer(&mut conn).await?,
+    // A writer writes on its day alone; a clock that is set back does not bring an earlier day.
+    let kept = open.take().filter(|open| open.writer.day >= now.date_naive());
+    let mut writing = match kept {
+        Some(open) => open,
+        None => {
+            let writer = Writer { id: leases::next_writer(&mut conn).await?, day: now.date_naive() };
+            Open { writer, next: 1, accounts: HashSet::new() }
+        }
     };
-    inbox::append(&mut conn, id, entries).await?;
+    let rows = rows(group, writing.next);
+    writing.next += i64::try_from(group.len()).unwrap_or(i64::MAX);
+    let is_new = |row: &&NewEntries<'_>| !writing.accounts.contains(row.account);
+    let new: BTreeSet<&str> = rows.iter().filter(is_new).map(|row| row.account).collect();
+    if !new.is_empty() {
+        inbox::register(&mut conn, writing.writer, &new.iter().copied().collect::<Vec<_>>()).await?;
+        writing.accounts.extend(new.into_iter().map(str::to_owned));
+    }
+    inbox::append(&mut conn, writing.writer, now, &rows).await?;
     // Kept only when it went well. What failed may be committed yet, by a connection that we do not hear any more;
     // after entries of higher numbers it would lie below the position that has been applied, and never be read.
-    *writer = Some(id);
+    *open = Some(writing);
     Ok(())
+}
+
+/// The group as rows: what came for one account, in its order, is one row, unless it is of several kinds.
+fn rows(group: &[Pending], first: i64) -> Vec<NewEntries<'_>> {
+    let mut rows: Vec<NewEntries<'_>> = Vec::new();
+    let mut latest: HashMap<&str, usize> = HashMap::new();
+    for pending in group {
+        let account = pending.account.as_str();
+        let row = latest.get(account).and_then(|at| rows.get_mut(*at)).filter(|row| row.kind == pending.kind);
+        if let Some(row) = row {
+            row.bodies.push(&pending.body);
+        } else {
+            latest.insert(account, rows.len());
+            rows.push(NewEntries { account, kind: pending.kind, first: 0, bodies: vec![&pending.body] });
+        }
+    }
+    let mut next = first;
+    for row in &mut rows {
+        row.first = next;
+        next += i64::try_from(row.bodies.len()).unwrap_or(i64::MAX);
+    }
+    rows
 }

@@ -50,10 +50,10 @@ impl<'a> Round<'a> {
         let at = report.at.unwrap_or(*received_at);
         match status::apply(state, of_call, is_being_sent, &report.outcome) {
             Effect::Ignored => {}
-            Effect::AlreadyKnown => self.fill_in(&before, report, at),
+            Effect::AlreadyKnown => self.fill_in(before, report, at),
             Effect::MoveTo(state) => {
-                failures.succeeded(&before);
-                let change = self.change(&before, report);
+                failures.succeeded(before);
+                let change = self.change(before, report);
                 // A retry that these reports brought is never written; one that waits in the database is withdrawn.
                 change.again = None;
                 change.withdraw = before.state == MessageState::Retrying && before.waits;
@@ -63,8 +63,8 @@ impl<'a> Round<'a> {
             }
             Effect::FailedNow => {
                 let ReportedOutcome::Failed { code, reason } = &report.outcome else { return };
-                let fate = failures.failed(&before, code, reason);
-                let change = self.change(&before, report);
+                let fate = failures.failed(before, code, reason);
+                let change = self.change(before, report);
                 change.state = fate.state;
                 change.why = Some(fate.why);
                 change.again = fate.again;
@@ -74,21 +74,21 @@ impl<'a> Round<'a> {
     }
 
     /// The message that a report speaks of; none while it is not known.
-    fn locate(&self, report: &StatusReport) -> Option<(Standing, OfCall)> {
+    fn locate(&self, report: &StatusReport) -> Option<(&'a Standing, OfCall)> {
         if let Some(named) = report.correlation {
             let standing = self.found.by_recipient.get(&(named.task_id, named.no))?;
             return match named.request_id.cmp(&standing.request_id) {
-                std::cmp::Ordering::Equal => Some((standing.clone(), OfCall::Latest)),
-                std::cmp::Ordering::Less => Some((standing.clone(), OfCall::Older)),
+                std::cmp::Ordering::Equal => Some((standing, OfCall::Latest)),
+                std::cmp::Ordering::Less => Some((standing, OfCall::Older)),
                 // Its outcome is not recorded yet.
                 std::cmp::Ordering::Greater => None,
             };
         }
         if let Some(key) = self.found.by_vendor_id.get(&report.vendor_id) {
-            return Some((self.found.by_recipient.get(key)?.clone(), OfCall::Latest));
+            return Some((self.found.by_recipient.get(key)?, OfCall::Latest));
         }
         let key = self.found.by_old_hash.get(&store::ids::vendor_hash(&report.vendor_id))?;
-        Some((self.found.by_recipient.get(key)?.clone(), OfCall::Older))
+        Some((self.found.by_recipient.get(key)?, OfCall::Older))
     }
 
     fn change(&mut self, before: &Standing, report: &StatusReport) -> &mut Change {
@@ -96,7 +96,7 @@ impl<'a> Round<'a> {
         let order = &mut self.order;
         self.changes.entry(key).or_insert_with(|| {
             order.push(key);
-            let learned = before.vendor_id.is_none() && !report.vendor_id.is_empty();
+            let learned = !before.has_vendor_id && !report.vendor_id.is_empty();
             Change {
                 before: before.clone(),
                 state: before.state,

@@ -10,7 +10,7 @@ use model::{
 use sqlx::{Connection as _, PgConnection};
 use store::{
     audit,
-    inbox::EntryKind,
+    inbox::{EntryKind, NewEntries, Writer},
     leases::{self, Lease},
     testing::{self, TestDatabase},
 };
@@ -86,16 +86,12 @@ fn failed(code: &str) -> ReportedOutcome {
 
 /// Appends one entry for each list of reports.
 async fn append(conn: &mut PgConnection, account: &str, entries: &[Vec<StatusReport>]) {
-    let writer = leases::next_writer(conn).await.unwrap();
-    let entry = |(seq, reports): (i64, &Vec<StatusReport>)| store::inbox::NewEntry {
-        account: account.to_owned(),
-        seq,
-        kind: EntryKind::Evidence,
-        body: serde_json::to_string(reports).unwrap(),
-        received_at: now(),
-    };
-    let entries: Vec<_> = (1..).zip(entries).map(entry).collect();
-    store::inbox::append(conn, writer, &entries).await.unwrap();
+    let writer = Writer { id: leases::next_writer(conn).await.unwrap(), day: now().date_naive() };
+    let bodies: Vec<String> = entries.iter().map(|reports| serde_json::to_string(reports).unwrap()).collect();
+    let bodies = bodies.iter().map(String::as_str).collect();
+    let row = NewEntries { account, kind: EntryKind::Evidence, first: 1, bodies };
+    store::inbox::register(conn, writer, &[account]).await.unwrap();
+    store::inbox::append(conn, writer, now(), &[row]).await.unwrap();
 }
 
 async fn lease(database: &TestDatabase, account: &str) -> Lease {
@@ -278,8 +274,10 @@ async fn a_writer_whose_commit_failed_is_not_used_again() {
     assert!(inbox.append_callback("main", "{}".to_owned()).await.is_err());
     sqlx::query("ALTER TABLE gone RENAME TO callbacks").execute(&mut conn).await.unwrap();
     inbox.append_callback("main", "{}".to_owned()).await.unwrap();
-    let writers: Vec<i64> =
-        sqlx::query_scalar("SELECT writer FROM callbacks ORDER BY seq").fetch_all(&mut conn).await.unwrap();
+    let writers: Vec<i64> = sqlx::query_scalar("SELECT writer FROM callbacks ORDER BY writer, seq")
+        .fetch_all(&mut conn)
+        .await
+        .unwrap();
     assert_eq!(writers.len(), 3);
     assert!(writers[0] == writers[1] && writers[1] < writers[2], "{writers:?}");
 }

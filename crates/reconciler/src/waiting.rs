@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use store::{
     PgConnection,
-    reports::{self, EarlySlice},
+    early::{self, EarlySlice},
 };
 use tokio::time::Instant;
 
@@ -49,7 +49,7 @@ impl Waiting {
                 self.looked = Some(Instant::now());
                 if self.looked_at_all.is_none_or(|at| at.elapsed() >= FULL) {
                     let since = now - TimeDelta::minutes(YOUNG_MINUTES);
-                    self.young_after = reports::early_since(conn, account, since).await?;
+                    self.young_after = early::number_since(conn, account, since).await?;
                     self.looked_at_all = Some(Instant::now());
                     0
                 } else {
@@ -59,7 +59,7 @@ impl Waiting {
         };
         // A slice that fails is tried again with the next look, not at once: it must not stop the inbox.
         self.goes_on_after = None;
-        reports::take_known_early(conn, account, after, SLICE).await
+        early::take_known(conn, account, after, SLICE).await
     }
 
     /// The slice was applied.

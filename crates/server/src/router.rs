@@ -1,10 +1,17 @@
 //! The routes, and the loop that serves them.
 
-use std::{io, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    io,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower_service::Service;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -14,7 +21,7 @@ use crate::{
     health, openapi,
     problem::{no_such_method, no_such_route},
     state::AppState,
-    webhooks,
+    webhooks::{self, Front},
 };
 
 /// How long requests that are under way may take to end after the shutdown.
@@ -37,14 +44,32 @@ pub fn router(state: AppState) -> Router {
         .with_state(state)
 }
 
+/// Hands the same service to every connection.
+struct Shared(Front);
+
+impl<Connection> Service<Connection> for Shared {
+    type Response = Front;
+    type Error = Infallible;
+    type Future = Ready<Result<Front, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Connection) -> Self::Future {
+        ready(Ok(self.0.clone()))
+    }
+}
+
 /// Serves until `shutdown`, then lets requests end that are under way.
 ///
 /// # Errors
 /// The listener fails.
 pub async fn serve(listener: TcpListener, state: AppState, shutdown: CancellationToken) -> io::Result<()> {
     let ending = shutdown.clone();
+    let front = Front::new(state.clone(), router(state));
     let server =
-        axum::serve(listener, router(state)).with_graceful_shutdown(async move { ending.cancelled().await });
+        axum::serve(listener, Shared(front)).with_graceful_shutdown(async move { ending.cancelled().await });
     tokio::select! {
         served = server => served,
         () = async { shutdown.cancelled().await; tokio::time::sleep(DRAIN).await } => {

@@ -2,16 +2,25 @@
 //!
 //! Nothing else happens here; whoever owns the account applies them in order. An answer of 503 makes vendors repeat.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    borrow::Cow,
+    convert::Infallible,
+    sync::atomic::Ordering,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::{
     Router,
-    body::Body,
-    extract::{Path, State, rejection::PathRejection},
-    http::{HeaderMap, StatusCode, header},
+    body::{Body, HttpBody as _},
+    extract::{Request, State},
+    http::{HeaderMap, Method, StatusCode, header},
+    response::{IntoResponse as _, Response},
     routing::post,
 };
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture};
+use percent_encoding::percent_decode_str;
+use tower_service::Service;
 use vendors::callback;
 
 use crate::{
@@ -24,51 +33,94 @@ const LIMIT_BYTES: usize = 3 * 1024 * 1024;
 /// How long a callback's body may take to come, and how long storing it may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// `/webhooks/{account}/{token}`.
+/// `/webhooks/{account}/{token}`, among the other routes: [`Front`] takes what it can before they are asked.
 pub fn routes() -> Router<AppState> {
-    Router::new().route("/webhooks/{account}/{token}", post(receive))
+    let handle = async |State(state): State<AppState>, request: Request| receive(&state, request).await;
+    Router::new().route("/webhooks/{account}/{token}", post(handle))
 }
 
-async fn receive(
-    State(state): State<AppState>,
-    path: Result<Path<(String, String)>, PathRejection>,
-    headers: HeaderMap,
-    body: Body,
-) -> Answer<StatusCode> {
-    // One answer for an unknown account, a wrong token and what is no text, so that nobody can try names.
-    let (name, token) = path.map(|Path(parts)| parts).unwrap_or_default();
-    let known = state.account(&name);
+/// All that is served: callbacks before everything else, because they come by the thousand each second and need none
+/// of what the interface for people and programs needs.
+#[derive(Clone)]
+pub struct Front {
+    state: AppState,
+    others: Router,
+}
+
+impl Front {
+    /// Serves callbacks itself and leaves all else to `others`.
+    pub fn new(state: AppState, others: Router) -> Self {
+        Self { state, others }
+    }
+}
+
+impl Service<Request> for Front {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // A router is always ready.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        if request.method() == Method::POST && place(request.uri().path()).is_some() {
+            let state = self.state.clone();
+            return Box::pin(async move { Ok(receive(&state, request).await.into_response()) });
+        }
+        self.others.call(request).boxed()
+    }
+}
+
+/// The account's name and the token in `/webhooks/{account}/{token}`.
+fn place(path: &str) -> Option<(&str, &str)> {
+    path.strip_prefix("/webhooks/")?.split_once('/').filter(|(_, token)| !token.contains('/'))
+}
+
+/// A part of a path as it was meant; nothing when it is no text.
+fn decoded(part: &str) -> Cow<'_, str> {
+    percent_decode_str(part).decode_utf8().unwrap_or_default()
+}
+
+async fn receive(state: &AppState, request: Request) -> Answer<StatusCode> {
+    let (head, body) = request.into_parts();
+    let (name, token) = place(head.uri.path()).unwrap_or_default();
+    let (name, token) = (decoded(name), decoded(token));
+    let (name, token) = (name.as_ref(), token.as_ref());
+    let known = state.account(name);
     let expected = known.and_then(|account| account.webhook_token.as_ref());
-    let (Some(account), Some(true)) = (known, expected.map(|expected| expected.is(&token))) else {
+    // One answer for an unknown account, a wrong token and what is no text, so that nobody can try names.
+    let (Some(account), Some(true)) = (known, expected.map(|expected| expected.is(token))) else {
         state.counters.foreign_webhooks.fetch_add(1, Ordering::Relaxed);
         return Err(Problem::new(
             StatusCode::NOT_FOUND,
             "no account has this callback URL; `campaignd account show NAME --reveal` prints the right one",
         ));
     };
-    let text = match read(&headers, body).await {
+    let text = match read(&head.headers, body).await {
         Ok(text) => text,
         Err(problem) => {
             let too_large = problem.status() == StatusCode::PAYLOAD_TOO_LARGE;
-            state.counters.webhook(&name, |c| if too_large { &c.too_large } else { &c.malformed });
+            state.counters.webhook(name, |c| if too_large { &c.too_large } else { &c.malformed });
             return Err(problem);
         }
     };
-    if let Err(malformed) = callback::parse(account.vendor, text.as_bytes()) {
-        state.counters.webhook(&name, |counters| &counters.malformed);
+    if let Err(malformed) = callback::check(account.vendor, text.as_bytes()) {
+        state.counters.webhook(name, |counters| &counters.malformed);
         tracing::warn!(account.name = name, error = %malformed, "a callback cannot be read");
         return Err(Problem::new(StatusCode::BAD_REQUEST, malformed.to_string()));
     }
-    let stored = tokio::time::timeout(TIMEOUT, (state.inbox)(name.clone(), text)).await;
+    let stored = tokio::time::timeout(TIMEOUT, (state.inbox)(name.to_owned(), text)).await;
     let reason = match stored {
         Ok(Ok(())) => {
-            state.counters.webhook(&name, |counters| &counters.stored);
+            state.counters.webhook(name, |counters| &counters.stored);
             return Ok(StatusCode::OK);
         }
         Ok(Err(error)) => error.to_string(),
         Err(_) => "storing it took too long".to_owned(),
     };
-    state.counters.webhook(&name, |counters| &counters.not_stored);
+    state.counters.webhook(name, |counters| &counters.not_stored);
     tracing::warn!(
         account.name = name,
         error = reason,
@@ -105,12 +157,26 @@ async fn read(headers: &HeaderMap, body: Body) -> Answer<String> {
 /// The body; none when it has more than a callback may have.
 async fn collect(body: Body) -> Result<Option<Vec<u8>>, axum::Error> {
     let mut stream = body.into_data_stream();
-    let mut bytes = Vec::new();
-    while let Some(piece) = stream.next().await {
+    let Some(first) = stream.next().await.transpose()? else { return Ok(Some(Vec::new())) };
+    let mut bytes = Vec::from(first);
+    // Nearly always it came in one piece with its head.
+    while !stream.is_end_stream() && bytes.len() <= LIMIT_BYTES {
+        let Some(piece) = stream.next().await else { break };
         bytes.extend_from_slice(&piece?);
-        if bytes.len() > LIMIT_BYTES {
-            return Ok(None);
+    }
+    Ok(Some(bytes).filter(|bytes| bytes.len() <= LIMIT_BYTES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::place;
+
+    #[test]
+    fn a_callback_has_an_account_and_a_token() {
+        assert_eq!(place("/webhooks/main/token"), Some(("main", "token")));
+        assert_eq!(place("/webhooks/main/"), Some(("main", "")));
+        for path in ["/", "/webhooks", "/webhooks/main", "/webhooks/a/b/c", "/api/webhooks/a/b"] {
+            assert_eq!(place(path), None, "{path}");
         }
     }
-    Ok(Some(bytes))
 }

@@ -35,7 +35,7 @@ struct CandidateRow {
     reason: Option<String>,
     attempt: i16,
     request_id: i64,
-    vendor_id: Option<String>,
+    has_vendor_id: bool,
 }
 
 /// A page of a task's failed or unknown messages, by code and number; `code` and `nos` narrow.
@@ -52,7 +52,8 @@ pub async fn candidates(
     limit: i64,
 ) -> Result<Vec<Candidate>> {
     let rows: Vec<CandidateRow> = sqlx::query_as(
-        "SELECT x.no, x.code, m.reason, m.attempt, m.request_id, m.vendor_id
+        "SELECT x.no, x.code, m.reason, m.attempt, m.request_id,
+                m.vendor_id IS NOT NULL AS has_vendor_id
          FROM troubles x JOIN messages m ON m.task_id = x.task_id AND m.no = x.no AND m.state = x.state
          WHERE x.task_id = $1 AND x.state = $2 AND ($3::text IS NULL OR x.code = $3)
            AND ($4::integer[] IS NULL OR x.no = ANY ($4)) AND (x.code, x.no) > ($5, $6)
@@ -76,7 +77,7 @@ pub async fn candidates(
             state,
             attempt: row.attempt,
             request_id: row.request_id,
-            vendor_id: row.vendor_id,
+            has_vendor_id: row.has_vendor_id,
             code: Some(row.code.clone()),
             waits: false,
             has_sent: false,

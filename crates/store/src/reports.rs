@@ -3,13 +3,13 @@
 //! Run by the account's owner alone. Message rows are read without locks and written only where they still stand as
 //! they were read; the caller applies the batch again when one did not.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use model::{
     Phone,
     counts::{Deltas, Place},
-    report::StatusReport,
+    report::{ReportedOutcome, StatusReport},
     status::MessageState,
 };
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
@@ -28,7 +28,7 @@ pub struct Standing {
     pub task_id: i64,
     /// The recipient's number.
     pub no: i32,
-    /// The recipient.
+    /// The recipient's number; read only where a report says that the message failed.
     pub phone: Option<Phone>,
     /// The state.
     pub state: MessageState,
@@ -36,8 +36,8 @@ pub struct Standing {
     pub attempt: i16,
     /// The latest decided call.
     pub request_id: i64,
-    /// The vendor's id of that call.
-    pub vendor_id: Option<String>,
+    /// The vendor's id of that call is known.
+    pub has_vendor_id: bool,
     /// The last code.
     pub code: Option<String>,
     /// A row in `retries` waits for it.
@@ -69,6 +69,18 @@ pub struct Change {
     pub times: Times,
 }
 
+impl Change {
+    /// The message only comes further: nothing about it was or becomes a trouble.
+    fn is_climb(&self) -> bool {
+        self.before.state.is_accepted()
+            && self.state.is_accepted()
+            && self.before.code.is_none()
+            && self.why.is_none()
+            && self.vendor_id.is_none()
+            && !self.withdraw
+    }
+}
+
 /// When milestones were reached; none: not told.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(missing_docs, reason = "the fields are the words of the HTTP interface")]
@@ -85,7 +97,7 @@ pub struct Times {
 pub struct Found {
     /// By (task, number).
     pub by_recipient: HashMap<(i64, i32), Standing>,
-    /// (task, number) by the vendor's id of the latest call.
+    /// (task, number) by the vendor's id of the latest call, where reports asked by id.
     pub by_vendor_id: HashMap<String, (i64, i32)>,
     /// (task, number) by the hash of the vendor's id of an older call.
     pub by_old_hash: HashMap<i64, (i64, i32)>,
@@ -98,132 +110,207 @@ type Key = (i64, i32);
 ///
 /// # Errors
 /// The database did not do it, or a row says what cannot be.
-pub async fn find(conn: &mut PgConnection, account: &str, reports: &[StatusReport]) -> Result<Found> {
-    let named: HashSet<Key> =
-        reports.iter().filter_map(|report| report.correlation).map(|c| (c.task_id, c.no)).collect();
-    let hashes: HashSet<i64> = reports
-        .iter()
-        .filter(|report| report.correlation.is_none())
-        .map(|report| vendor_hash(&report.vendor_id))
-        .collect();
+pub async fn find<'a>(
+    conn: &mut PgConnection,
+    account: &str,
+    reports: impl IntoIterator<Item = &'a StatusReport> + Clone,
+) -> Result<Found> {
+    let mut asked = Asked::default();
+    for report in reports.clone() {
+        match report.correlation {
+            Some(named) => asked.keys.push((named.task_id, named.no)),
+            None => asked.hashes.push(vendor_hash(&report.vendor_id)),
+        }
+    }
     let mut found = Found::default();
-    let latest = by_hash(
-        conn,
-        "SELECT vendor_hash, task_id, no FROM messages WHERE vendor_hash = ANY ($1)",
-        hashes.iter().copied().collect(),
-    )
-    .await?;
-    found
-        .read(conn, account, named.into_iter().chain(latest.into_iter().map(|(_, key)| key)).collect())
-        .await?;
-    let known: HashSet<i64> = found.by_vendor_id.keys().map(|id| vendor_hash(id)).collect();
+    found.read_by_hash(conn, &mut asked.hashes).await?;
+    found.read_by_key(conn, asked.keys).await?;
+    found.keep_only(conn, account).await?;
     // Ids that no message of the account bears any more: of older calls.
-    let older = by_hash(
-        conn,
-        "SELECT vendor_hash, task_id, no FROM old_vendor_ids WHERE vendor_hash = ANY ($1)",
-        hashes.difference(&known).copied().collect(),
-    )
-    .await?;
-    found.read(conn, account, older.iter().map(|(_, key)| *key).collect()).await?;
+    let known: HashSet<i64> = found.by_vendor_id.keys().map(|id| vendor_hash(id)).collect();
+    asked.hashes.retain(|hash| !known.contains(hash));
+    let older = older_calls(conn, asked.hashes).await?;
+    if !older.is_empty() {
+        found.read_by_key(conn, older.iter().map(|(_, key)| *key).collect()).await?;
+        found.keep_only(conn, account).await?;
+    }
     let of_account = older.into_iter().filter(|(_, key)| found.by_recipient.contains_key(key));
     found.by_old_hash = of_account.collect();
+    let failed: HashSet<Key> = reports
+        .into_iter()
+        .filter(|report| matches!(report.outcome, ReportedOutcome::Failed { .. }))
+        .filter_map(|report| found.recipient(report))
+        .collect();
+    found.read_phones(conn, &failed).await?;
     Ok(found)
 }
 
-/// Looks hashes up, of any account.
-async fn by_hash(
-    conn: &mut PgConnection,
-    statement: &'static str,
+/// What reports ask for.
+#[derive(Default)]
+struct Asked {
+    keys: Vec<Key>,
     hashes: Vec<i64>,
-) -> Result<Vec<(i64, Key)>> {
-    if hashes.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows: Vec<(i64, i64, i32)> = sqlx::query_as(statement)
-        .bind(hashes)
-        .fetch_all(conn)
-        .await
-        .map_err(Error::database("finding messages by vendor id"))?;
-    Ok(rows.into_iter().map(|(hash, task_id, no)| (hash, (task_id, no))).collect())
+}
+
+/// What is read of each message, of `messages m`.
+macro_rules! select_standing {
+    ($from:literal) => {
+        concat!(
+            "SELECT m.task_id, m.no, m.state, m.attempt, m.request_id, m.vendor_id, m.code,
+                    -- Asked only where it can be: most messages have never been tried again.
+                    CASE WHEN m.state = 6 THEN EXISTS (SELECT FROM retries r WHERE r.task_id = m.task_id
+                                                                               AND r.no = m.no)
+                         ELSE false END,
+                    m.sent_at IS NOT NULL, m.delivered_at IS NOT NULL, m.read_at IS NOT NULL ",
+            // LIMIT keeps each look a probe of an index, whatever the planner believes of the table.
+            $from
+        )
+    };
 }
 
 impl Found {
-    /// Reads the rows of recipients, of the account's tasks alone: a token of one account must not move another's
-    /// messages.
-    ///
-    /// The tasks are looked up before: joined, a table without statistics may be gone through once for each of them.
-    async fn read(&mut self, conn: &mut PgConnection, account: &str, keys: HashSet<Key>) -> Result<()> {
-        let tasks: HashSet<i64> = keys.iter().map(|(task_id, _)| *task_id).collect();
-        let audiences = audiences_of(conn, account, tasks.into_iter().collect()).await?;
-        let wanted: Vec<(Key, i64)> = keys
-            .into_iter()
-            .filter(|key| !self.by_recipient.contains_key(key))
-            .filter_map(|key| Some((key, *audiences.get(&key.0)?)))
-            .collect();
-        if wanted.is_empty() {
+    /// The recipient that a report speaks of.
+    fn recipient(&self, report: &StatusReport) -> Option<Key> {
+        let key = match report.correlation {
+            Some(named) => (named.task_id, named.no),
+            None => match self.by_vendor_id.get(&report.vendor_id) {
+                Some(key) => *key,
+                None => *self.by_old_hash.get(&vendor_hash(&report.vendor_id))?,
+            },
+        };
+        self.by_recipient.contains_key(&key).then_some(key)
+    }
+
+    async fn read_by_hash(&mut self, conn: &mut PgConnection, hashes: &mut Vec<i64>) -> Result<()> {
+        hashes.sort_unstable();
+        hashes.dedup();
+        if hashes.is_empty() {
             return Ok(());
         }
-        let rows = sqlx::query(
-            "SELECT m.task_id, m.no, m.state, m.attempt, m.request_id, m.vendor_id, m.code,
-                    r.no IS NOT NULL AS waits, p.phone, m.sent_at IS NOT NULL AS has_sent,
-                    m.delivered_at IS NOT NULL AS has_delivered, m.read_at IS NOT NULL AS has_read
-             FROM UNNEST($1::bigint[], $2::integer[], $3::bigint[]) AS i (task_id, no, audience_id)
-             JOIN messages m ON m.task_id = i.task_id AND m.no = i.no
-             LEFT JOIN recipients p ON p.audience_id = i.audience_id AND p.no = i.no
-             LEFT JOIN retries r ON r.task_id = i.task_id AND r.no = i.no",
-        )
-        .bind(wanted.iter().map(|((task_id, _), _)| *task_id).collect::<Vec<_>>())
-        .bind(wanted.iter().map(|((_, no), _)| *no).collect::<Vec<_>>())
-        .bind(wanted.iter().map(|(_, audience_id)| *audience_id).collect::<Vec<_>>())
+        let rows = sqlx::query(select_standing!(
+            "FROM UNNEST($1::bigint[]) AS i (hash)
+             CROSS JOIN LATERAL (SELECT * FROM messages WHERE vendor_hash = i.hash LIMIT 1000) m"
+        ))
+        .bind(hashes.as_slice())
         .fetch_all(conn)
         .await
-        .map_err(Error::database("reading the messages of reports"))?;
+        .map_err(Error::database("finding messages by vendor id"))?;
         for row in &rows {
-            let standing = standing(row)?;
+            let (standing, vendor_id) = standing(row)?;
             let key = (standing.task_id, standing.no);
-            if let Some(vendor_id) = &standing.vendor_id {
-                self.by_vendor_id.insert(vendor_id.clone(), key);
+            if let Some(vendor_id) = vendor_id {
+                self.by_vendor_id.insert(vendor_id.to_owned(), key);
             }
             self.by_recipient.insert(key, standing);
         }
         Ok(())
     }
+
+    async fn read_by_key(&mut self, conn: &mut PgConnection, mut keys: Vec<Key>) -> Result<()> {
+        keys.retain(|key| !self.by_recipient.contains_key(key));
+        // In the order in which the rows lie: neighbours share pages.
+        keys.sort_unstable();
+        keys.dedup();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let rows = sqlx::query(select_standing!(
+            "FROM UNNEST($1::bigint[], $2::integer[]) AS i (task_id, no)
+             CROSS JOIN LATERAL (SELECT * FROM messages WHERE task_id = i.task_id AND no = i.no LIMIT 1) m"
+        ))
+        .bind(keys.iter().map(|(task_id, _)| *task_id).collect::<Vec<_>>())
+        .bind(keys.iter().map(|(_, no)| *no).collect::<Vec<_>>())
+        .fetch_all(conn)
+        .await
+        .map_err(Error::database("reading the messages of reports"))?;
+        for row in &rows {
+            let (standing, _) = standing(row)?;
+            self.by_recipient.insert((standing.task_id, standing.no), standing);
+        }
+        Ok(())
+    }
+
+    /// Forgets messages of other accounts' tasks: a token of one account must not move another's messages.
+    async fn keep_only(&mut self, conn: &mut PgConnection, account: &str) -> Result<()> {
+        let tasks: BTreeSet<i64> = self.by_recipient.keys().map(|(task_id, _)| *task_id).collect();
+        if tasks.is_empty() {
+            return Ok(());
+        }
+        let of_account: Vec<i64> =
+            sqlx::query_scalar("SELECT id FROM tasks WHERE id = ANY ($1) AND account = $2")
+                .bind(tasks.iter().copied().collect::<Vec<_>>())
+                .bind(account)
+                .fetch_all(conn)
+                .await
+                .map_err(Error::database("looking up the tasks of reports"))?;
+        if of_account.len() < tasks.len() {
+            self.by_recipient.retain(|(task_id, _), _| of_account.contains(task_id));
+            self.by_vendor_id.retain(|_, (task_id, _)| of_account.contains(task_id));
+        }
+        Ok(())
+    }
+
+    /// Reads the phones of recipients: only a failure may concern the number itself.
+    async fn read_phones(&mut self, conn: &mut PgConnection, of: &HashSet<Key>) -> Result<()> {
+        if of.is_empty() {
+            return Ok(());
+        }
+        let rows: Vec<(i64, i32, i64)> = sqlx::query_as(
+            "SELECT i.task_id, i.no, p.phone
+             FROM UNNEST($1::bigint[], $2::integer[]) AS i (task_id, no)
+             JOIN tasks t ON t.id = i.task_id
+             CROSS JOIN LATERAL (SELECT phone FROM recipients
+                                 WHERE audience_id = t.audience_id AND no = i.no LIMIT 1) p",
+        )
+        .bind(of.iter().map(|(task_id, _)| *task_id).collect::<Vec<_>>())
+        .bind(of.iter().map(|(_, no)| *no).collect::<Vec<_>>())
+        .fetch_all(conn)
+        .await
+        .map_err(Error::database("reading the numbers of failed messages"))?;
+        for (task_id, no, phone) in rows {
+            if let Some(standing) = self.by_recipient.get_mut(&(task_id, no)) {
+                standing.phone = Phone::from_digits(phone.cast_unsigned());
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Which of the tasks are the account's: their audiences.
-async fn audiences_of(conn: &mut PgConnection, account: &str, tasks: Vec<i64>) -> Result<HashMap<i64, i64>> {
-    if tasks.is_empty() {
-        return Ok(HashMap::new());
+/// The recipients whose older calls had ids with these hashes, of any account.
+async fn older_calls(conn: &mut PgConnection, hashes: Vec<i64>) -> Result<Vec<(i64, Key)>> {
+    if hashes.is_empty() {
+        return Ok(Vec::new());
     }
-    let rows: Vec<(i64, i64)> =
-        sqlx::query_as("SELECT id, audience_id FROM tasks WHERE id = ANY ($1) AND account = $2")
-            .bind(tasks)
-            .bind(account)
+    let rows: Vec<(i64, i64, i32)> =
+        sqlx::query_as("SELECT vendor_hash, task_id, no FROM old_vendor_ids WHERE vendor_hash = ANY ($1)")
+            .bind(hashes)
             .fetch_all(conn)
             .await
-            .map_err(Error::database("looking up the tasks of reports"))?;
-    Ok(rows.into_iter().collect())
+            .map_err(Error::database("finding messages by an older vendor id"))?;
+    Ok(rows.into_iter().map(|(hash, task_id, no)| (hash, (task_id, no))).collect())
 }
 
-fn standing(row: &PgRow) -> Result<Standing> {
-    let (task_id, no, state): (i64, i32, i16) = (row.get("task_id"), row.get("no"), row.get("state"));
+/// A row of [`select_standing`], and the vendor's id in it.
+fn standing(row: &PgRow) -> Result<(Standing, Option<&str>)> {
+    let (task_id, no, state): (i64, i32, i16) = (row.get(0), row.get(1), row.get(2));
     let known = MessageState::from_i16(state);
-    let phone: Option<i64> = row.get("phone");
-    Ok(Standing {
+    let vendor_id: Option<&str> = row.get(5);
+    let standing = Standing {
         task_id,
         no,
-        phone: phone.and_then(|digits| Phone::from_digits(digits.cast_unsigned())),
+        phone: None,
         state: known
             .ok_or_else(|| Error::contradiction("messages", "state", format!("{task_id}/{no}"), state))?,
-        attempt: row.get("attempt"),
-        request_id: row.get("request_id"),
-        vendor_id: row.get("vendor_id"),
-        code: row.get("code"),
-        waits: row.get("waits"),
-        has_sent: row.get("has_sent"),
-        has_delivered: row.get("has_delivered"),
-        has_read: row.get("has_read"),
-    })
+        attempt: row.get(3),
+        request_id: row.get(4),
+        has_vendor_id: vendor_id.is_some(),
+        code: row.get(6),
+        waits: row.get(7),
+        has_sent: row.get(8),
+        has_delivered: row.get(9),
+        has_read: row.get(10),
+    };
+    Ok((standing, vendor_id))
 }
 
 /// Writes the changes with their counts. False: a row no longer stands as it was read; roll back and apply again.
@@ -234,12 +321,10 @@ pub async fn write(conn: &mut PgConnection, changes: &[Change]) -> Result<bool> 
     if changes.is_empty() {
         return Ok(true);
     }
-    if !withdraw_retries(conn, changes).await? || !update_messages(conn, changes).await? {
-        return Ok(false);
-    }
-    let mut deltas = Deltas::default();
+    let (climbs, others): (Vec<&Change>, Vec<&Change>) = changes.iter().partition(|change| change.is_climb());
+    let mut deltas = climbs_counted(&climbs);
     let (mut cleared, mut listed, mut retries) = (Vec::new(), Vec::new(), Vec::new());
-    for change in changes {
+    for change in &others {
         let before = &change.before;
         let code_before = before.code.as_deref().unwrap_or("");
         let code_now = change.why.as_ref().map_or(code_before, |why| why.code.as_str());
@@ -261,6 +346,12 @@ pub async fn write(conn: &mut PgConnection, changes: &[Change]) -> Result<bool> 
             retries.push((before.task_id, before.no, again));
         }
     }
+    if !withdraw_retries(conn, &others).await?
+        || !climb(conn, climbs).await?
+        || !update_messages(conn, others).await?
+    {
+        return Ok(false);
+    }
     troubles::delete(conn, cleared.into_iter()).await?;
     troubles::insert(conn, listed.into_iter()).await?;
     outcomes::insert_retries(conn, &retries).await?;
@@ -268,7 +359,24 @@ pub async fn write(conn: &mut PgConnection, changes: &[Change]) -> Result<bool> 
     Ok(true)
 }
 
-async fn withdraw_retries(conn: &mut PgConnection, changes: &[Change]) -> Result<bool> {
+/// What climbs change in the counts. They are of few kinds and many, so each kind is worked out once.
+fn climbs_counted(climbs: &[&Change]) -> Deltas {
+    let mut moves: HashMap<(i64, MessageState, MessageState), i32> = HashMap::new();
+    for change in climbs.iter().filter(|change| change.state != change.before.state) {
+        *moves.entry((change.before.task_id, change.before.state, change.state)).or_default() += 1;
+    }
+    let mut deltas = Deltas::default();
+    for ((task_id, before, after), times) in moves {
+        let mut once = Deltas::default();
+        once.moved(task_id, Place::Message(before, ""), Place::Message(after, ""));
+        for (task_id, kind, _, delta) in once.iter() {
+            deltas.add(task_id, kind, delta * times);
+        }
+    }
+    deltas
+}
+
+async fn withdraw_retries(conn: &mut PgConnection, changes: &[&Change]) -> Result<bool> {
     let withdrawn: Vec<&Standing> =
         changes.iter().filter(|change| change.withdraw).map(|change| &change.before).collect();
     if withdrawn.is_empty() {
@@ -286,7 +394,47 @@ async fn withdraw_retries(conn: &mut PgConnection, changes: &[Change]) -> Result
     Ok(deleted.rows_affected() == withdrawn.len() as u64)
 }
 
-async fn update_messages(conn: &mut PgConnection, changes: &[Change]) -> Result<bool> {
+/// Moves messages that only come further, which nearly all reports do: few columns, and the rows in their order.
+async fn climb(conn: &mut PgConnection, mut changes: Vec<&Change>) -> Result<bool> {
+    if changes.is_empty() {
+        return Ok(true);
+    }
+    changes.sort_unstable_by_key(|change| (change.before.task_id, change.before.no));
+    let times =
+        |of: fn(&Times) -> Option<DateTime<Utc>>| changes.iter().map(|c| of(&c.times)).collect::<Vec<_>>();
+    let updated = sqlx::query(
+        "UPDATE messages m
+         SET state = i.state,
+             accepted_at = coalesce(m.accepted_at, i.sent_at, i.delivered_at, i.read_at),
+             sent_at = coalesce(m.sent_at, i.sent_at),
+             delivered_at = coalesce(m.delivered_at, i.delivered_at),
+             read_at = coalesce(m.read_at, i.read_at)
+         FROM UNNEST($1::bigint[], $2::integer[], $3::smallint[], $4::bigint[], $5::smallint[],
+                     $6::timestamptz[], $7::timestamptz[], $8::timestamptz[])
+              AS i (task_id, no, state_before, request_id, state, sent_at, delivered_at, read_at)
+         WHERE m.task_id = i.task_id AND m.no = i.no
+           AND m.state = i.state_before AND m.request_id = i.request_id AND m.code IS NULL",
+    )
+    .bind(changes.iter().map(|c| c.before.task_id).collect::<Vec<_>>())
+    .bind(changes.iter().map(|c| c.before.no).collect::<Vec<_>>())
+    .bind(changes.iter().map(|c| c.before.state as i16).collect::<Vec<_>>())
+    .bind(changes.iter().map(|c| c.before.request_id).collect::<Vec<_>>())
+    .bind(changes.iter().map(|c| c.state as i16).collect::<Vec<_>>())
+    .bind(times(|t| t.sent_at))
+    .bind(times(|t| t.delivered_at))
+    .bind(times(|t| t.read_at))
+    .execute(conn)
+    .await
+    .map_err(Error::database("applying reports"))?;
+    Ok(updated.rows_affected() == changes.len() as u64)
+}
+
+/// Moves messages in any way.
+async fn update_messages(conn: &mut PgConnection, mut changes: Vec<&Change>) -> Result<bool> {
+    if changes.is_empty() {
+        return Ok(true);
+    }
+    changes.sort_unstable_by_key(|change| (change.before.task_id, change.before.no));
     let times =
         |of: fn(&Times) -> Option<DateTime<Utc>>| changes.iter().map(|c| of(&c.times)).collect::<Vec<_>>();
     let updated = sqlx::query(
@@ -330,144 +478,6 @@ async fn update_messages(conn: &mut PgConnection, changes: &[Change]) -> Result<
     .await
     .map_err(Error::database("applying reports"))?;
     Ok(updated.rows_affected() == changes.len() as u64)
-}
-
-/// A report that waits for its message to be known.
-#[derive(Clone, Debug)]
-pub struct EarlyReport {
-    /// Its number.
-    pub id: i64,
-    /// The report in our words, as JSON.
-    pub body: serde_json::Value,
-    /// When it came.
-    pub received_at: DateTime<Utc>,
-}
-
-/// Keeps reports whose message is not known yet.
-///
-/// # Errors
-/// The database did not do it.
-pub async fn keep_early(
-    conn: &mut PgConnection,
-    account: &str,
-    reports: &[(StatusReport, serde_json::Value, DateTime<Utc>)],
-) -> Result<()> {
-    if reports.is_empty() {
-        return Ok(());
-    }
-    let named = |report: &StatusReport| report.correlation;
-    sqlx::query(
-        "INSERT INTO early_reports (account, vendor_hash, request_id, task_id, no, body, received_at)
-         SELECT $1, * FROM UNNEST($2::bigint[], $3::bigint[], $4::bigint[], $5::integer[], $6::jsonb[],
-                                  $7::timestamptz[])",
-    )
-    .bind(account)
-    .bind(reports.iter().map(|(report, ..)| vendor_hash(&report.vendor_id)).collect::<Vec<_>>())
-    .bind(reports.iter().map(|(report, ..)| named(report).map(|c| c.request_id)).collect::<Vec<_>>())
-    .bind(reports.iter().map(|(report, ..)| named(report).map(|c| c.task_id)).collect::<Vec<_>>())
-    .bind(reports.iter().map(|(report, ..)| named(report).map(|c| c.no)).collect::<Vec<_>>())
-    .bind(reports.iter().map(|(_, body, _)| body.clone()).collect::<Vec<_>>())
-    .bind(reports.iter().map(|(.., at)| *at).collect::<Vec<_>>())
-    .execute(conn)
-    .await
-    .map_err(Error::database("keeping early reports"))?;
-    Ok(())
-}
-
-/// A slice of the reports that wait: what was taken of it, and where the next begins.
-#[derive(Clone, Debug, Default)]
-pub struct EarlySlice {
-    /// The reports whose message is known by now, in the order of their coming.
-    pub known: Vec<EarlyReport>,
-    /// The last report that was looked at; none: there are no more beyond it.
-    pub goes_on_after: Option<i64>,
-}
-
-/// Looks at the next `limit` waiting reports beyond the number `after`, and takes those whose message is known by now.
-///
-/// It asks as [`find`] finds, account and all: a report that is taken in vain would be put back and taken for ever.
-///
-/// # Errors
-/// The database did not do it.
-pub async fn take_known_early(
-    conn: &mut PgConnection,
-    account: &str,
-    after: i64,
-    limit: i64,
-) -> Result<EarlySlice> {
-    // Rows that are not taken come back without their body, to say how far it went.
-    let rows: Vec<(i64, Option<serde_json::Value>, DateTime<Utc>)> = sqlx::query_as(
-        "WITH slice AS MATERIALIZED (
-            SELECT * FROM early_reports WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3
-         ), known AS (
-            -- LIMIT keeps each look a probe of an index, whatever the planner believes of the tables.
-            SELECT s.id FROM slice s CROSS JOIN LATERAL (
-                SELECT FROM messages m JOIN tasks t ON t.id = m.task_id AND t.account = $1
-                WHERE m.task_id = s.task_id AND m.no = s.no AND m.request_id >= s.request_id
-                UNION ALL
-                SELECT FROM messages m JOIN tasks t ON t.id = m.task_id AND t.account = $1
-                WHERE m.vendor_hash = s.vendor_hash AND s.task_id IS NULL
-                UNION ALL
-                SELECT FROM old_vendor_ids o JOIN tasks t ON t.id = o.task_id AND t.account = $1
-                WHERE o.vendor_hash = s.vendor_hash AND s.task_id IS NULL
-                LIMIT 1
-            ) message
-         ), taken AS (
-            DELETE FROM early_reports e
-            USING known WHERE e.id = known.id
-            RETURNING e.id
-         )
-         SELECT s.id, CASE WHEN taken.id IS NOT NULL THEN s.body END, s.received_at
-         FROM slice s LEFT JOIN taken ON taken.id = s.id
-         ORDER BY s.id",
-    )
-    .bind(account)
-    .bind(after)
-    .bind(limit)
-    .fetch_all(conn)
-    .await
-    .map_err(Error::database("looking at early reports"))?;
-    let is_full = i64::try_from(rows.len()).is_ok_and(|looked_at| looked_at >= limit);
-    let goes_on_after = rows.last().map(|(id, ..)| *id).filter(|_| is_full);
-    let known = rows
-        .into_iter()
-        .filter_map(|(id, body, received_at)| Some(EarlyReport { id, body: body?, received_at }))
-        .collect();
-    Ok(EarlySlice { known, goes_on_after })
-}
-
-/// The number beyond which the waiting reports that came after `since` lie, and all that are still to come.
-///
-/// # Errors
-/// The database did not do it.
-pub async fn early_since(conn: &mut PgConnection, account: &str, since: DateTime<Utc>) -> Result<i64> {
-    sqlx::query_scalar(
-        "SELECT coalesce(min(id) FILTER (WHERE received_at > $2) - 1, max(id), 0)
-         FROM early_reports WHERE account = $1",
-    )
-    .bind(account)
-    .bind(since)
-    .fetch_one(conn)
-    .await
-    .map_err(Error::database("looking how old early reports are"))
-}
-
-/// Drops early reports that nobody will ever claim; how many.
-///
-/// # Errors
-/// The database did not do it.
-pub async fn drop_foreign_early(
-    conn: &mut PgConnection,
-    account: &str,
-    before: DateTime<Utc>,
-) -> Result<u64> {
-    let dropped = sqlx::query("DELETE FROM early_reports WHERE account = $1 AND received_at < $2")
-        .bind(account)
-        .bind(before)
-        .execute(conn)
-        .await
-        .map_err(Error::database("dropping foreign reports"))?;
-    Ok(dropped.rows_affected())
 }
 
 /// What rules must know of a task.

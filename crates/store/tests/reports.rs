@@ -8,6 +8,7 @@ use model::{
 };
 use sqlx::PgConnection;
 use store::{
+    early,
     ids::vendor_hash,
     reports::{self, Change, Standing, Times},
     testing,
@@ -70,7 +71,7 @@ async fn keep_early(conn: &mut PgConnection, account: &str, kept: &[(StatusRepor
         .iter()
         .map(|(report, at)| (report.clone(), serde_json::to_value(report).unwrap(), *at))
         .collect();
-    reports::keep_early(conn, account, &rows).await.unwrap();
+    early::keep(conn, account, &rows).await.unwrap();
 }
 
 fn delivered(before: &Standing) -> Change {
@@ -101,8 +102,9 @@ async fn only_the_accounts_own_messages_are_found_by_name_by_id_and_by_an_older_
             .await
             .unwrap();
     }
+    let failed = ReportedOutcome::Failed { code: "131026".to_owned(), reason: String::new() };
     let asked = [
-        report("b", None),
+        StatusReport { outcome: failed, ..report("b", None) },
         report("c", None),
         report("old", None),
         report("their-old", None),
@@ -118,6 +120,8 @@ async fn only_the_accounts_own_messages_are_found_by_name_by_id_and_by_an_older_
     assert_eq!(found.by_old_hash.into_iter().collect::<Vec<_>>(), [(vendor_hash("old"), (ours, 1))]);
     let phone = found.by_recipient[&(ours, 2)].phone.unwrap();
     assert_eq!(phone.as_i64(), 919_000_000_002);
+    // Only a failure may concern the number.
+    assert_eq!(found.by_recipient[&(ours, 1)].phone, None);
 }
 
 /// A repeated outcome may change the code and leave state and request alone.
@@ -165,14 +169,14 @@ async fn waiting_reports_are_taken_when_the_account_knows_their_message_and_look
     ]
     .map(|report| (report, now()));
     keep_early(&mut conn, "main", &waiting).await;
-    let slice = reports::take_known_early(&mut conn, "main", 0, 6).await.unwrap();
-    let taken = |slice: &reports::EarlySlice| slice.known.iter().map(|row| row.id).collect::<Vec<_>>();
+    let slice = early::take_known(&mut conn, "main", 0, 6).await.unwrap();
+    let taken = |slice: &early::EarlySlice| slice.known.iter().map(|row| row.id).collect::<Vec<_>>();
     assert_eq!((taken(&slice), slice.goes_on_after), (vec![6], Some(6)));
-    let slice = reports::take_known_early(&mut conn, "main", 6, 6).await.unwrap();
+    let slice = early::take_known(&mut conn, "main", 6, 6).await.unwrap();
     assert_eq!((taken(&slice), slice.goes_on_after), (vec![7, 8], None));
     let body: StatusReport = serde_json::from_value(slice.known[0].body.clone()).unwrap();
     assert_eq!(body, report("a", Some((7, ours, 1))));
-    let again = reports::take_known_early(&mut conn, "main", 0, 100).await.unwrap();
+    let again = early::take_known(&mut conn, "main", 0, 100).await.unwrap();
     assert_eq!((taken(&again), again.goes_on_after), (vec![], None));
 }
 
@@ -181,10 +185,10 @@ async fn the_young_among_the_waiting_reports_lie_beyond_a_number() {
     let database = testing::database().await;
     let mut conn = database.connect().await;
     let since = now() - TimeDelta::minutes(5);
-    assert_eq!(reports::early_since(&mut conn, "main", since).await.unwrap(), 0);
+    assert_eq!(early::number_since(&mut conn, "main", since).await.unwrap(), 0);
     let aged = |minutes| (report("x", None), now() - TimeDelta::minutes(minutes));
     keep_early(&mut conn, "main", &[aged(60), aged(6)]).await;
-    assert_eq!(reports::early_since(&mut conn, "main", since).await.unwrap(), 2);
+    assert_eq!(early::number_since(&mut conn, "main", since).await.unwrap(), 2);
     keep_early(&mut conn, "main", &[aged(4), aged(1)]).await;
-    assert_eq!(reports::early_since(&mut conn, "main", since).await.unwrap(), 2);
+    assert_eq!(early::number_since(&mut conn, "main", since).await.unwrap(), 2);
 }

@@ -9,9 +9,11 @@ use model::{
 };
 use serde_json::{Map, Value};
 
+use self::plain::Plain;
 use crate::{Vendor, bounds, codes, exotel, read, sobot_in, sobot_io};
 
 pub(crate) mod cloud;
+mod plain;
 
 /// A callback that cannot be read at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +34,31 @@ impl MalformedCallback {
 /// # Errors
 /// The body is no JSON, or neither an object nor an array, or lacks what its shape promises.
 pub fn parse(vendor: Vendor, body: &[u8]) -> Result<Vec<News>, MalformedCallback> {
+    match plain(vendor, body).and_then(|plain| plain.news()) {
+        Some(news) => Ok(news),
+        None => parse_with_care(vendor, body),
+    }
+}
+
+/// Whether [`parse`] can read a callback of `vendor`, at the cost of reading it alone.
+///
+/// # Errors
+/// As [`parse`].
+pub fn check(vendor: Vendor, body: &[u8]) -> Result<(), MalformedCallback> {
+    match plain(vendor, body) {
+        Some(_) => Ok(()),
+        None => parse_with_care(vendor, body).map(drop),
+    }
+}
+
+fn plain(vendor: Vendor, body: &[u8]) -> Option<Plain<'_>> {
+    match vendor {
+        Vendor::Exotel => Plain::exotel(body),
+        Vendor::SobotIo | Vendor::SobotIn => Plain::cloud(body),
+    }
+}
+
+fn parse_with_care(vendor: Vendor, body: &[u8]) -> Result<Vec<News>, MalformedCallback> {
     if body.trim_ascii().is_empty() {
         return Err(MalformedCallback::new("the body is empty; a JSON object is expected"));
     }

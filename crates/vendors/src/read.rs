@@ -76,14 +76,18 @@ pub fn at<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
 
 /// RFC 3339 with any offset, or seconds or milliseconds since 1970, as a string or a number.
 pub fn time(value: Option<&Value>) -> Option<DateTime<Utc>> {
-    let text = text(value)?;
+    time_of(&text(value)?)
+}
+
+/// [`time`] of a text.
+pub fn time_of(text: &str) -> Option<DateTime<Utc>> {
     if let Ok(number) = text.parse::<f64>() {
         // From here on seconds would be beyond the year 5000, so these are milliseconds.
         const MILLISECONDS_FROM: f64 = 1e11;
         let ms = if number.abs() >= MILLISECONDS_FROM { number } else { number * 1000.0 };
         return DateTime::from_timestamp_millis(ms as i64).filter(|_| ms.is_finite() && ms > 0.0);
     }
-    DateTime::parse_from_rfc3339(&text).ok().map(|at| at.to_utc())
+    DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc())
 }
 
 /// A vendor's text as a reason may hold it: short, on one line, without what may be a phone number.

@@ -75,6 +75,11 @@ fn outcome(object: &Map<String, Value>) -> Option<ReportedOutcome> {
     Some(ReportedOutcome::Failed { code, reason: read::brief(&reason) })
 }
 
+/// What a status of this name does, in the table.
+pub fn status_by_name(name: &str) -> Option<Effect> {
+    super::codes::by_name(name).map(|entry| entry.effect)
+}
+
 fn inbound(object: &Map<String, Value>) -> News {
     let content = object.get("content").unwrap_or(&Value::Null);
     let kind = read::text_at(content, &["type"]).unwrap_or_else(|| "unknown".to_owned());

@@ -6,7 +6,7 @@ mod codes;
 mod translate;
 mod wire;
 
-pub use callback::read_callback;
+pub use callback::{read_callback, status_by_name};
 pub use client::Client;
 pub(crate) use codes::CODES;
 pub use translate::translate;
