@@ -84,6 +84,8 @@ pub async fn list(
         "SELECT phone, reason, source, created_at, expires_at FROM suppressions
          WHERE ($1::smallint IS NULL OR reason = $1) AND ($2::bigint IS NULL OR phone = $2)
            AND (expires_at IS NULL OR expires_at > $3) AND phone > $4
+           -- What stands where a phone was erased is nobody's number.
+           AND phone <> 999000000000000
          ORDER BY phone LIMIT $5",
     )
     .bind(reason.map(|reason| reason as i16))
@@ -148,7 +150,7 @@ pub async fn add(
 /// # Errors
 /// The database did not do it.
 pub async fn remove(conn: &mut PgConnection, phone: Phone) -> Result<bool> {
-    let rows = sqlx::query("DELETE FROM suppressions WHERE phone = $1")
+    let rows = sqlx::query("DELETE FROM suppressions WHERE phone = $1 AND phone <> 999000000000000")
         .bind(phone.as_i64())
         .execute(conn)
         .await

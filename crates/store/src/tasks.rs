@@ -45,6 +45,8 @@ pub struct Task {
     pub started_at: Option<DateTime<Utc>>,
     /// When nothing was left to send.
     pub ended_at: Option<DateTime<Utc>>,
+    /// When retention removed what was known of each recipient; the counts stayed.
+    pub details_removed_at: Option<DateTime<Utc>>,
     /// Where its recipients are.
     pub counts: Counts,
     /// Recipients that are failed, retrying or unknown, by code; the most frequent first.
@@ -77,6 +79,7 @@ struct TaskRow {
     starts_at: Option<DateTime<Utc>>,
     started_at: Option<DateTime<Utc>>,
     ended_at: Option<DateTime<Utc>>,
+    details_removed_at: Option<DateTime<Utc>>,
     kinds: Option<Vec<i16>>,
     codes: Option<Vec<String>>,
     sums: Option<Vec<i64>>,
@@ -119,6 +122,7 @@ impl TryFrom<TaskRow> for Task {
             starts_at: row.starts_at,
             started_at: row.started_at,
             ended_at: row.ended_at,
+            details_removed_at: row.details_removed_at,
         })
     }
 }
@@ -134,7 +138,7 @@ macro_rules! select_tasks {
             ")
              SELECT t.id, t.campaign_id, t.name, t.account, t.sender, t.template, t.audience_id, t.state, t.paused,
                     t.halted, t.hidden, t.total, t.cursor, t.starts_at, t.started_at, t.ended_at,
-                    s.kinds, s.codes, s.sums
+                    t.details_removed_at, s.kinds, s.codes, s.sums
              FROM t LEFT JOIN LATERAL (
                 SELECT array_agg(kind) AS kinds, array_agg(code) AS codes, array_agg(n) AS sums
                 FROM (SELECT kind, code, sum(n)::bigint AS n

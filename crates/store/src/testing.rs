@@ -5,6 +5,8 @@
 //! `CAMPAIGND_TEST_DATABASE_URL` names a server to use instead. Nothing here may be called by the program itself.
 #![expect(clippy::expect_used, reason = "a test without its database should panic and say why")]
 
+mod fill;
+
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -20,6 +22,8 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use tokio::sync::OnceCell;
+
+pub use fill::{Filled, fill};
 
 use crate::Database;
 use crate::private_cluster::{

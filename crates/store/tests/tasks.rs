@@ -254,7 +254,7 @@ async fn counts_are_the_same_folded_or_not_and_agree_with_the_places() {
     let one_each = [("131026", 1), ("131049", 1), ("timeout", 1)].map(|(code, n)| (code.to_owned(), n));
     assert_eq!(after.errors, one_each);
 
-    let all = messages::list(&mut conn, id, &Filter::default(), 0, 100).await.unwrap();
+    let all = messages::list(&mut conn, id, &Filter::default(), 0, 100).await.unwrap().items;
     let count = |wanted: Place| i64::try_from(all.iter().filter(|one| one.place == wanted).count()).unwrap();
     let counts = after.counts;
     for (place, n) in [
@@ -283,14 +283,14 @@ async fn every_filter_finds_what_the_whole_list_shows_page_by_page() {
             .execute(&mut conn)
             .await
             .unwrap();
-        let all = messages::list(&mut conn, id, &Filter::default(), 0, 100).await.unwrap();
+        let all = messages::list(&mut conn, id, &Filter::default(), 0, 100).await.unwrap().items;
         let places = MessageState::ALL.map(Place::Message);
         for place in places.into_iter().chain([Place::Queued, Place::Sending, Place::Cancelled]) {
             let expected: Vec<i32> = all.iter().filter(|one| one.place == place).map(|one| one.no).collect();
             let filter = Filter { place: Some(place), ..Filter::default() };
             let (mut found, mut after) = (Vec::new(), 0);
             loop {
-                let page = messages::list(&mut conn, id, &filter, after, 2).await.unwrap();
+                let page = messages::list(&mut conn, id, &filter, after, 2).await.unwrap().items;
                 let Some(last) = page.last() else { break };
                 after = last.no;
                 found.extend(page.iter().map(|one| one.no));
@@ -299,11 +299,11 @@ async fn every_filter_finds_what_the_whole_list_shows_page_by_page() {
         }
         let with_code = Filter { code: Some("131049".to_owned()), ..Filter::default() };
         let nos = |page: Vec<messages::Message>| page.iter().map(|one| one.no).collect::<Vec<_>>();
-        assert_eq!(nos(messages::list(&mut conn, id, &with_code, 0, 10).await.unwrap()), [3, 5]);
+        assert_eq!(nos(messages::list(&mut conn, id, &with_code, 0, 10).await.unwrap().items), [3, 5]);
         let to = Filter { to: Some(phone(7)), ..Filter::default() };
-        assert_eq!(nos(messages::list(&mut conn, id, &to, 0, 10).await.unwrap()), [7]);
+        assert_eq!(nos(messages::list(&mut conn, id, &to, 0, 10).await.unwrap().items), [7]);
     }
-    let far = messages::list(&mut conn, id, &Filter::default(), i32::MAX, 10).await.unwrap();
+    let far = messages::list(&mut conn, id, &Filter::default(), i32::MAX, 10).await.unwrap().items;
     assert!(far.is_empty());
 }
 
@@ -357,7 +357,7 @@ async fn nobody_is_shown_as_sending_by_a_call_that_is_behind_them() {
     let database = testing::database().await;
     let mut conn = database.connect().await;
     let id = a_request_that_is_open_for_others(&mut conn).await;
-    let all = messages::list(&mut conn, id, &Filter::default(), 0, 100).await.unwrap();
+    let all = messages::list(&mut conn, id, &Filter::default(), 0, 100).await.unwrap().items;
     let shown: Vec<(Place, i16)> = all.iter().map(|one| (one.place, one.attempts)).collect();
     let expected = [
         (Place::Queued, 0),
@@ -377,7 +377,7 @@ async fn nobody_is_shown_as_sending_by_a_call_that_is_behind_them() {
         (Place::Message(MessageState::Accepted), vec![5]),
     ] {
         let filter = Filter { place: Some(place), ..Filter::default() };
-        let page = messages::list(&mut conn, id, &filter, 0, 10).await.unwrap();
+        let page = messages::list(&mut conn, id, &filter, 0, 10).await.unwrap().items;
         assert_eq!(page.iter().map(|one| one.no).collect::<Vec<_>>(), nos, "{place:?}");
     }
 }
