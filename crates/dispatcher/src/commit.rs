@@ -15,9 +15,10 @@ use model::report::Correlation;
 use store::{
     Error, PgConnection,
     effects::{self, Effects},
-    intents::{self, Committed, Intent, Source},
+    groups::{self, Group},
+    intents::{Committed, Intent, Source},
     leases,
-    outcomes::{self, Outcome},
+    outcomes::Outcome,
 };
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use vendors::Outgoing;
@@ -82,8 +83,12 @@ pub(crate) async fn run(shared: Arc<Shared>, owner: Arc<Owner>, mut jobs: mpsc::
         }
         let closed = closed_by(&mut open, &recorded);
         number += 1;
-        let intents = takings.iter().map(|taking| taking.intent.clone()).collect();
-        match commit(&shared, &owner, &Group { number, intents, recorded: &recorded, closed: &closed }).await
+        match commit(
+            &shared,
+            &owner,
+            &Work { number, takings: &takings, recorded: &recorded, closed: &closed },
+        )
+        .await
         {
             Some(results) => {
                 for (taking, committed) in takings.into_iter().zip(results) {
@@ -115,16 +120,17 @@ fn closed_by(open: &mut HashMap<i64, usize>, recorded: &[Recorded]) -> Vec<i64> 
 }
 
 /// Commits the group, however long it takes. None: the account belongs to a newer owner, and nothing was written.
-async fn commit(shared: &Shared, owner: &Owner, group: &Group<'_>) -> Option<Vec<Committed>> {
+async fn commit(shared: &Shared, owner: &Owner, work: &Work<'_>) -> Option<Vec<Committed>> {
+    let mut is_careful = false;
     loop {
-        let error = match try_commit(shared, owner, group).await {
+        let error = match try_commit(shared, owner, work, is_careful).await {
             Ok(Commit::Done(results)) => {
                 owner.account.database_is_away.store(false, Ordering::Release);
                 return Some(results);
             }
             Ok(Commit::Unanswered(results, error)) => {
                 note_away(owner, &error);
-                match is_committed(shared, owner, group.number).await {
+                match is_committed(shared, owner, work.number).await {
                     Ok(true) => return Some(results),
                     Ok(false) => continue,
                     Err(error) => error,
@@ -134,6 +140,10 @@ async fn commit(shared: &Shared, owner: &Owner, group: &Group<'_>) -> Option<Vec
         };
         if matches!(error, Error::Fenced) {
             return None;
+        }
+        if error.is_duplicate() {
+            tracing::error!(account.name = owner.account.config.name, %error, "a message has an outcome already");
+            is_careful = true;
         }
         note_away(owner, &error);
         tokio::time::sleep(RETRY).await;
@@ -163,10 +173,10 @@ async fn is_committed(shared: &Shared, owner: &Owner, number: i64) -> store::Res
 }
 
 /// What one transaction writes.
-struct Group<'a> {
-    /// No other group of this lease has it.
+struct Work<'a> {
+    /// No other transaction of this lease has it.
     number: i64,
-    intents: Vec<Intent>,
+    takings: &'a [Box<Taking>],
     recorded: &'a [Recorded],
     closed: &'a [i64],
 }
@@ -178,19 +188,30 @@ enum Commit {
     Unanswered(Vec<Committed>, Error),
 }
 
-async fn try_commit(shared: &Shared, owner: &Owner, group: &Group<'_>) -> store::Result<Commit> {
+async fn try_commit(
+    shared: &Shared,
+    owner: &Owner,
+    work: &Work<'_>,
+    is_careful: bool,
+) -> store::Result<Commit> {
     let began = "recording intents and outcomes";
     let mut transaction = shared.db.hot.begin().await.map_err(Error::database(began))?;
     let conn: &mut PgConnection = &mut transaction;
-    leases::fence(conn, &owner.lease).await?;
-    leases::mark(conn, &owner.lease, group.number).await?;
     let now = shared.clock.now();
     let timeout = owner.account.config.timeouts.total;
-    let deadline_at = now + TimeDelta::from_std(timeout).unwrap_or(TimeDelta::MAX);
-    let committed = intents::commit_intents(conn, &owner.lease, &group.intents, now, deadline_at).await?;
-    let outcomes: Vec<&Outcome> = group.recorded.iter().map(|recorded| &recorded.outcome).collect();
-    outcomes::record_outcomes(conn, &outcomes, group.closed).await?;
-    let effects: Vec<&Effects> = group.recorded.iter().map(|recorded| &recorded.effects).collect();
+    let intents: Vec<&Intent> = work.takings.iter().map(|taking| &taking.intent).collect();
+    let outcomes: Vec<&Outcome> = work.recorded.iter().map(|recorded| &recorded.outcome).collect();
+    let group = Group {
+        number: work.number,
+        intents: &intents,
+        outcomes: &outcomes,
+        closed: work.closed,
+        now,
+        deadline_at: now + TimeDelta::from_std(timeout).unwrap_or(TimeDelta::MAX),
+        is_careful,
+    };
+    let committed = groups::write(conn, &owner.lease, &group).await?;
+    let effects: Vec<&Effects> = work.recorded.iter().map(|recorded| &recorded.effects).collect();
     effects::apply_all(conn, &effects, now).await?;
     Ok(match transaction.commit().await {
         Ok(()) => Commit::Done(committed),
@@ -206,7 +227,11 @@ fn begin(
     mut taking: Taking,
     committed: Committed,
 ) {
-    let Committed::Taken(nos) = committed else { return dropped(owner, &taking) };
+    let only = match committed {
+        Committed::All => None,
+        Committed::Only(nos) => Some(nos),
+        Committed::Dropped => return dropped(owner, &taking),
+    };
     tell_heard(&taking);
     let Taking { intent, facts, rendered, jobs, is_batch, permits, .. } = &mut taking;
     let correlation = |no| Correlation { request_id: intent.request_id, task_id: intent.task_id, no };
@@ -214,7 +239,7 @@ fn begin(
         .taken
         .drain(..)
         .zip(rendered.drain(..))
-        .filter(|(taken, _)| nos.contains(&taken.no))
+        .filter(|(taken, _)| only.as_ref().is_none_or(|nos| nos.contains(&taken.no)))
         .map(|(taken, rendered)| {
             let outgoing = Outgoing { to: taken.phone, correlation: correlation(taken.no), rendered };
             (taken, outgoing)

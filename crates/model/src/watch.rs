@@ -20,16 +20,21 @@ const BAD_ROWS: u32 = 20;
 const BAD_ROWS_FIRST: u32 = 100;
 /// Bad rows: so many in a row with one code halt the task.
 const BAD_ROWS_IN_A_ROW: u32 = 50;
-/// Scopes that are remembered at once; the oldest is forgotten first.
-const MOST_SCOPES: usize = 4096;
+/// Tasks that are remembered at once; the oldest is forgotten first.
+const MOST_TASKS: usize = 4096;
 /// Outcomes that one scope's share is computed over at the most.
-const MOST_EVENTS: usize = 4096;
+const MOST_OUTCOMES: u32 = 4096;
+/// Successes that follow each other within this time are kept as one event.
+const TOGETHER: chrono::TimeDelta = chrono::TimeDelta::milliseconds(100);
 
 /// Counts outcomes per scope.
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
-    scopes: HashMap<(Scope, String), Tally>,
-    order: VecDeque<(Scope, String)>,
+    tasks: HashMap<i64, Tally>,
+    task_order: VecDeque<i64>,
+    /// As many as are configured: few.
+    senders: Vec<(String, Tally)>,
+    accounts: Vec<(String, Tally)>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -37,7 +42,17 @@ struct Tally {
     outcomes: u32,
     by_code_of_first: HashMap<String, u32>,
     in_a_row: Option<(String, u32)>,
-    recent: VecDeque<(DateTime<Utc>, Option<String>)>,
+    recent: VecDeque<Event>,
+    /// Outcomes in `recent`.
+    recent_outcomes: u32,
+}
+
+/// Outcomes of one moment; none: successes.
+#[derive(Clone, Debug)]
+struct Event {
+    at: DateTime<Utc>,
+    code: Option<String>,
+    n: u32,
 }
 
 /// One outcome, as the watch sees it.
@@ -56,51 +71,55 @@ pub struct Observed<'a> {
 impl Watch {
     /// Counts an outcome; a halt when it is one too many.
     pub fn observe(&mut self, seen: &Observed<'_>, now: DateTime<Utc>) -> Option<Halt> {
-        let task = seen.task_id.to_string();
         let code = seen.failure.map(|(code, _)| code);
-        for (scope, key) in
-            [(Scope::Task, task.as_str()), (Scope::Sender, seen.sender), (Scope::Account, seen.account)]
-        {
-            self.tally(scope, key).count(code, now);
+        for scope in [Scope::Task, Scope::Sender, Scope::Account] {
+            self.tally(scope, seen).count(code, now);
         }
         let (code, rule) = seen.failure?;
         if let Some(escalation) = &rule.escalation {
-            let key = match escalation.halt {
-                Scope::Task | Scope::Template => task.as_str(),
-                Scope::Sender => seen.sender,
-                Scope::Account => seen.account,
-            };
             // The first outcomes are a task's, whatever they halt.
-            let (scope, key) = match escalation.when {
-                Trigger::FirstOutcomes(_) => (Scope::Task, task.as_str()),
-                _ => (escalation.halt, key),
+            let scope = match escalation.when {
+                Trigger::FirstOutcomes(_) => Scope::Task,
+                _ => escalation.halt,
             };
-            if self.tally(scope, key).reaches(escalation, code, now) {
+            if self.tally(scope, seen).reaches(escalation, code, now) {
                 return Some(Halt { scope: escalation.halt, lifted_after: escalation.lifted_after });
             }
         }
         let bad_rows =
-            rule.disposition == Disposition::FailMessage && self.tally(Scope::Task, &task).bad_rows(code);
+            rule.disposition == Disposition::FailMessage && self.tally(Scope::Task, seen).bad_rows(code);
         bad_rows.then_some(Halt { scope: Scope::Task, lifted_after: None })
     }
 
-    /// Forgets what was counted for a scope: its halt was lifted.
-    pub fn forget(&mut self, scope: Scope, key: &str) {
-        self.scopes.remove(&(scope, key.to_owned()));
+    fn tally(&mut self, scope: Scope, seen: &Observed<'_>) -> &mut Tally {
+        match scope {
+            Scope::Task | Scope::Template => self.task(seen.task_id),
+            Scope::Sender => by_name(&mut self.senders, seen.sender),
+            Scope::Account => by_name(&mut self.accounts, seen.account),
+        }
     }
 
-    fn tally(&mut self, scope: Scope, key: &str) -> &mut Tally {
-        let id = (scope, key.to_owned());
-        if !self.scopes.contains_key(&id) {
-            if self.order.len() >= MOST_SCOPES
-                && let Some(oldest) = self.order.pop_front()
+    fn task(&mut self, task_id: i64) -> &mut Tally {
+        if !self.tasks.contains_key(&task_id) {
+            if self.task_order.len() >= MOST_TASKS
+                && let Some(oldest) = self.task_order.pop_front()
             {
-                self.scopes.remove(&oldest);
+                self.tasks.remove(&oldest);
             }
-            self.order.push_back(id.clone());
+            self.task_order.push_back(task_id);
         }
-        self.scopes.entry(id).or_default()
+        self.tasks.entry(task_id).or_default()
     }
+}
+
+/// No name is copied but at its first outcome: this runs for every message.
+fn by_name<'a>(tallies: &'a mut Vec<(String, Tally)>, name: &str) -> &'a mut Tally {
+    let known = tallies.iter().position(|(known, _)| known == name);
+    let index = known.unwrap_or_else(|| {
+        tallies.push((name.to_owned(), Tally::default()));
+        tallies.len() - 1
+    });
+    &mut tallies[index].1
 }
 
 impl Tally {
@@ -116,9 +135,15 @@ impl Tally {
             (Some((last, n)), Some(code)) if last == code => Some((last, n.saturating_add(1))),
             (_, Some(code)) => Some((code.to_owned(), 1)),
         };
-        self.recent.push_back((now, code.map(str::to_owned)));
-        if self.recent.len() > MOST_EVENTS {
-            self.recent.pop_front();
+        match self.recent.back_mut() {
+            Some(last) if code.is_none() && last.code.is_none() && now - last.at < TOGETHER => last.n += 1,
+            _ => self.recent.push_back(Event { at: now, code: code.map(str::to_owned), n: 1 }),
+        }
+        self.recent_outcomes += 1;
+        while self.recent_outcomes > MOST_OUTCOMES
+            && let Some(oldest) = self.recent.pop_front()
+        {
+            self.recent_outcomes -= oldest.n;
         }
     }
 
@@ -141,10 +166,11 @@ impl Tally {
 
     fn share(&self, code: &str, percent: u8, of_at_least: u32, within: Duration, now: DateTime<Utc>) -> bool {
         let since = now - chrono::TimeDelta::from_std(within).unwrap_or(chrono::TimeDelta::MAX);
-        let recent = || self.recent.iter().filter(|(at, _)| *at >= since);
-        let (all, with_code) =
-            (recent().count(), recent().filter(|(_, c)| c.as_deref() == Some(code)).count());
-        all >= of_at_least as usize && with_code * 100 > all * usize::from(percent)
+        let recent = || self.recent.iter().filter(|event| event.at >= since);
+        let all: u32 = recent().map(|event| event.n).sum();
+        let with_code: u32 =
+            recent().filter(|event| event.code.as_deref() == Some(code)).map(|event| event.n).sum();
+        all >= of_at_least && with_code * 100 > all * u32::from(percent)
     }
 
     fn bad_rows(&self, code: &str) -> bool {

@@ -40,6 +40,13 @@ impl Error {
         move |source| Self::Database { attempted, source }
     }
 
+    /// A row with that key is there already.
+    #[must_use]
+    pub fn is_duplicate(&self) -> bool {
+        let Self::Database { source: sqlx::Error::Database(error), .. } = self else { return false };
+        error.is_unique_violation()
+    }
+
     /// The statement cannot be done with these values, however often it is tried: as against a connection, a lock,
     /// a full disk or a server that shuts down.
     #[must_use]

@@ -166,22 +166,6 @@ pub async fn fence(conn: &mut PgConnection, lease: &Lease) -> Result<()> {
         .ok_or(Error::Fenced)
 }
 
-/// Marks a transaction with a number that no other of this lease bears, so that it can be asked for should its commit
-/// give no answer.
-///
-/// # Errors
-/// The database did not do it.
-pub async fn mark(conn: &mut PgConnection, lease: &Lease, number: i64) -> Result<()> {
-    sqlx::query("UPDATE commit_marks SET epoch = $2, number = $3 WHERE account = $1")
-        .bind(&lease.account)
-        .bind(lease.epoch)
-        .bind(number)
-        .execute(conn)
-        .await
-        .map_err(Error::database("marking a commit"))?;
-    Ok(())
-}
-
 /// Whether the transaction that bears this mark is there: asked before the next one is begun. Waits for one that is still
 /// ending.
 ///

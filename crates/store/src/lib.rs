@@ -11,6 +11,7 @@ pub mod decisions;
 pub mod early;
 pub mod effects;
 pub mod error;
+pub mod groups;
 pub mod halts;
 pub mod idempotency;
 pub mod ids;

@@ -1,6 +1,4 @@
-//! What came of calls: message rows, retries, closed requests, in one transaction with their counts.
-//!
-//! The caller sees to it that an outcome is recorded once: it asks what became of a commit that gave no answer.
+//! What came of calls: message rows, retries, closed requests (see [`crate::groups`] for the transaction).
 
 use std::collections::HashSet;
 
@@ -129,7 +127,8 @@ impl MessageRow {
         }
     }
 
-    fn of(outcome: &Outcome) -> Option<Self> {
+    /// The row of a call's outcome; none where it never began.
+    pub(crate) fn of(outcome: &Outcome) -> Option<Self> {
         let (state, attempt, vendor_id, why) = match &outcome.result {
             CallResult::Accepted(id) => {
                 (MessageState::Accepted, outcome.taken.attempt, Some(id.clone()), None)
@@ -163,7 +162,8 @@ impl MessageRow {
 }
 
 impl Outcome {
-    fn place(&self) -> Place<'_> {
+    /// Where it puts the recipient.
+    pub(crate) fn place(&self) -> Place<'_> {
         match &self.result {
             CallResult::Accepted(_) => Place::Message(MessageState::Accepted, ""),
             CallResult::Failed(why) => Place::Message(MessageState::Failed, &why.code),
@@ -175,44 +175,6 @@ impl Outcome {
             },
         }
     }
-
-    fn again(&self) -> Option<Again> {
-        match &self.result {
-            CallResult::Retry(_, again) | CallResult::Requeued(again) => Some(*again),
-            CallResult::Accepted(_) | CallResult::Failed(_) | CallResult::Unknown(_) => None,
-        }
-    }
-}
-
-/// Records outcomes and deletes the requests that they close, after the fence, in the caller's transaction.
-///
-/// # Errors
-/// The database did not do it.
-pub async fn record_outcomes(conn: &mut PgConnection, outcomes: &[&Outcome], closed: &[i64]) -> Result<()> {
-    let mut deltas = Deltas::default();
-    let mut rows = Vec::with_capacity(outcomes.len());
-    let mut retries = Vec::new();
-    let mut troubled = Vec::new();
-    for outcome in outcomes {
-        deltas.moved(outcome.task_id, Place::Sending, outcome.place());
-        rows.extend(MessageRow::of(outcome));
-        if let Some(again) = outcome.again() {
-            retries.push((outcome.task_id, outcome.taken.no, again));
-        }
-        if let (CallResult::Requeued(_), Prior::Retrying(code)) = (&outcome.result, &outcome.taken.prior) {
-            troubled.push((outcome.task_id, MessageState::Retrying, outcome.taken.no, code.as_str()));
-        }
-    }
-    let recalled = outcomes.iter().filter(|outcome| matches!(outcome.taken.prior, Prior::Retrying(_)));
-    keep_old_ids(conn, recalled.map(|outcome| (outcome.task_id, outcome.taken.no))).await?;
-    if let Some(latest) = outcomes.iter().map(|outcome| outcome.at).max() {
-        upsert_messages(conn, &rows, latest).await?;
-    }
-    insert_retries(conn, &retries).await?;
-    let of_rows = rows.iter().filter(|row| row.state.is_trouble()).map(MessageRow::trouble);
-    troubles::insert(conn, of_rows.chain(troubled)).await?;
-    close_requests(conn, closed).await?;
-    progress::append(conn, &deltas).await
 }
 
 /// Writes message rows; a row of an earlier call becomes this call's.

@@ -8,7 +8,8 @@ use model::Phone;
 use sqlx::PgConnection;
 use store::{
     audit,
-    intents::{self, Committed, Intent, Prior, Source, Taken},
+    groups::{self, Group},
+    intents::{Committed, Intent, Prior, Source, Taken},
     leases::{self, Lease},
     outcomes::{self, Again, CallResult, Outcome, Why},
     testing,
@@ -67,12 +68,18 @@ fn intent(request_id: i64, task_id: i64, source: Source, nos: std::ops::RangeInc
     }
 }
 
-async fn commit(conn: &mut PgConnection, lease: &Lease, intents: &[Intent]) -> Vec<Committed> {
-    intents::commit_intents(conn, lease, intents, now(), now() + TimeDelta::seconds(20)).await.unwrap()
+fn group<'a>(number: i64, intents: &'a [&'a Intent], outcomes: &'a [&'a Outcome]) -> Group<'a> {
+    let deadline_at = now() + TimeDelta::seconds(20);
+    Group { number, intents, outcomes, closed: &[], now: now(), deadline_at, is_careful: false }
 }
 
-fn taken(nos: std::ops::RangeInclusive<i32>) -> Committed {
-    Committed::Taken(nos.collect::<HashSet<i32>>())
+async fn commit(conn: &mut PgConnection, lease: &Lease, intents: &[Intent]) -> Vec<Committed> {
+    let intents: Vec<&Intent> = intents.iter().collect();
+    groups::write(conn, lease, &group(1, &intents, &[])).await.unwrap()
+}
+
+fn nobody() -> Committed {
+    Committed::Only(HashSet::new())
 }
 
 /// A quick pause and resume lets a pacer read the same recipients again while what it read before still waits for the
@@ -88,7 +95,8 @@ async fn recipients_that_were_prefetched_twice_are_taken_once_in_one_group() {
     };
     let group = [fresh(1, 0, 4), fresh(2, 4, 6), fresh(3, 0, 3), fresh(4, 4, 5), fresh(5, 6, 8)];
     let committed = commit(&mut conn, &lease, &group).await;
-    let wanted = [taken(1..=4), taken(5..=6), Committed::Dropped, Committed::Dropped, taken(7..=8)];
+    use Committed::{All, Dropped};
+    let wanted = [All, All, Dropped, Dropped, All];
     assert_eq!(committed, wanted);
     let audit = audit::task(&mut conn, task_id).await.unwrap().unwrap();
     assert!(audit.holds(), "{:?}", audit.findings);
@@ -112,7 +120,7 @@ async fn a_retry_that_was_read_twice_is_taken_once_in_one_group() {
     sqlx::query("INSERT INTO progress VALUES ($1, 1, '', 3)").bind(task_id).execute(&mut conn).await.unwrap();
     let group = [intent(1, task_id, Source::Retries, 1..=2), intent(2, task_id, Source::Retries, 2..=3)];
     let committed = commit(&mut conn, &lease, &group).await;
-    assert_eq!(committed, [taken(1..=2), taken(3..=3)]);
+    assert_eq!(committed, [Committed::All, Committed::Only(HashSet::from([3]))]);
     let audit = audit::task(&mut conn, task_id).await.unwrap().unwrap();
     assert!(audit.holds(), "{:?}", audit.findings);
     assert_eq!((audit.counts.sending, audit.counts.queued), (3, 7));
@@ -127,7 +135,7 @@ async fn a_later_request_speaks_for_who_is_named_by_two_open_ones() {
     let task_id = running_task(&mut conn).await;
     let lease = lease(&database).await;
     let first = intent(1, task_id, Source::Fresh { from: 0, to: 3 }, 1..=3);
-    assert_eq!(commit(&mut conn, &lease, std::slice::from_ref(&first)).await, [taken(1..=3)]);
+    assert_eq!(commit(&mut conn, &lease, std::slice::from_ref(&first)).await, [Committed::All]);
     // The call of number 1 never began; number 2 hangs on, so the request stays open.
     let withdrawn = Outcome {
         task_id,
@@ -136,7 +144,7 @@ async fn a_later_request_speaks_for_who_is_named_by_two_open_ones() {
         result: CallResult::Requeued(Again { due_at: now(), attempts_used: 0, batch_max: i16::MAX }),
         at: now(),
     };
-    outcomes::record_outcomes(&mut conn, &[&withdrawn], &[]).await.unwrap();
+    groups::write(&mut conn, &lease, &group(2, &[], &[&withdrawn])).await.unwrap();
     sqlx::query("INSERT INTO suppressions VALUES ($1, 3, 'test', $2)")
         .bind(first.taken[0].phone.as_i64())
         .bind(now())
@@ -144,7 +152,7 @@ async fn a_later_request_speaks_for_who_is_named_by_two_open_ones() {
         .await
         .unwrap();
     let again = intent(2, task_id, Source::Retries, 1..=1);
-    assert_eq!(commit(&mut conn, &lease, &[again]).await, [Committed::Taken(HashSet::new())]);
+    assert_eq!(commit(&mut conn, &lease, &[again]).await, [nobody()]);
     let audit = audit::task(&mut conn, task_id).await.unwrap().unwrap();
     assert!(audit.holds(), "{:?}", audit.findings);
 
@@ -173,7 +181,7 @@ async fn a_retry_that_was_written_since_it_was_read_is_left_alone() {
         .unwrap();
     sqlx::query("INSERT INTO progress VALUES ($1, 1, '', 2)").bind(task_id).execute(&mut conn).await.unwrap();
     let stale = intent(1, task_id, Source::Retries, 1..=2);
-    assert_eq!(commit(&mut conn, &lease, &[stale]).await, [Committed::Taken(HashSet::new())]);
+    assert_eq!(commit(&mut conn, &lease, &[stale]).await, [nobody()]);
     let audit = audit::task(&mut conn, task_id).await.unwrap().unwrap();
     assert!(audit.holds(), "{:?}", audit.findings);
     assert_eq!(audit.counts.queued, 10);
@@ -187,8 +195,7 @@ async fn a_commit_without_an_answer_can_be_asked_for() {
     let mut conn = database.connect().await;
     for (number, end, is_there) in [(1, "ROLLBACK", false), (2, "COMMIT", true), (3, "ROLLBACK", false)] {
         sqlx::raw_sql("BEGIN").execute(&mut conn).await.unwrap();
-        leases::fence(&mut conn, &lease).await.unwrap();
-        leases::mark(&mut conn, &lease, number).await.unwrap();
+        groups::write(&mut conn, &lease, &group(number, &[], &[])).await.unwrap();
         // Nobody may decide about a transaction that is still ending.
         let mut asked = Box::pin(leases::is_committed(&pools.leases, &lease, number));
         let early = tokio::time::timeout(Duration::from_millis(300), &mut asked).await;
@@ -225,4 +232,49 @@ async fn a_lease_is_taken_by_its_own_node_at_once_and_by_another_when_it_has_exp
     assert!(matches!(leases::fence(&mut conn, &first.lease).await, Err(store::Error::Fenced)));
     sqlx::query("UPDATE account_leases SET expires_at = clock_timestamp()").execute(&mut conn).await.unwrap();
     assert_eq!(leases::acquire(&pools.leases, "main", two).await.unwrap().unwrap().lease.epoch, 3);
+}
+
+#[tokio::test]
+async fn an_outcome_that_is_there_already_does_not_stop_the_account() {
+    let database = testing::database().await;
+    let mut conn = database.connect().await;
+    let task_id = running_task(&mut conn).await;
+    let lease = lease(&database).await;
+    let first = intent(1, task_id, Source::Fresh { from: 0, to: 2 }, 1..=2);
+    assert_eq!(commit(&mut conn, &lease, std::slice::from_ref(&first)).await, [Committed::All]);
+    let accepted = |index: usize, id: &str| Outcome {
+        task_id,
+        request_id: 1,
+        taken: first.taken[index].clone(),
+        result: CallResult::Accepted(id.to_owned()),
+        at: now(),
+    };
+    let (one, two) = (accepted(0, "one"), accepted(1, "two"));
+    sqlx::query("INSERT INTO messages (task_id, no, state, attempt, request_id) VALUES ($1, 1, 7, 1, 1)")
+        .bind(task_id)
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    let both = [&one, &two];
+    let error = groups::write(&mut conn, &lease, &group(2, &[], &both)).await.unwrap_err();
+    assert!(error.is_duplicate(), "{error}");
+    let careful = Group { is_careful: true, closed: &[1], ..group(3, &[], &both) };
+    groups::write(&mut conn, &lease, &careful).await.unwrap();
+    let audit = audit::task(&mut conn, task_id).await.unwrap().unwrap();
+    assert!(audit.holds(), "{:?}", audit.findings);
+    assert_eq!((audit.counts.accepted, audit.counts.sending), (2, 0));
+}
+
+#[tokio::test]
+async fn an_older_epoch_writes_nothing() {
+    let database = testing::database().await;
+    let mut conn = database.connect().await;
+    let task_id = running_task(&mut conn).await;
+    let lease = lease(&database).await;
+    let older = Lease { epoch: lease.epoch - 1, ..lease };
+    let fresh = intent(1, task_id, Source::Fresh { from: 0, to: 3 }, 1..=3);
+    let error = groups::write(&mut conn, &older, &group(1, &[&fresh], &[])).await.unwrap_err();
+    assert!(matches!(error, store::Error::Fenced), "{error}");
+    let audit = audit::task(&mut conn, task_id).await.unwrap().unwrap();
+    assert_eq!(audit.counts.queued, 10);
 }
