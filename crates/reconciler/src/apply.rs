@@ -277,6 +277,7 @@ async fn apply_reports(
     if received.is_empty() {
         return Ok(true);
     }
+    reports::look_up_by_index(conn).await?;
     let found = reports::find(conn, &lease.account, received.iter().map(|(report, _)| report)).await?;
     failures.learn(conn, &found).await?;
     let mut round = Round::new(&found);
