@@ -21,6 +21,8 @@ pub struct Sizes {
     pub callbacks: u64,
     /// Messages that get statuses, 100 per post.
     pub batch_callbacks: u64,
+    /// Tasks in the database whose pages are looked at, of 10,000 messages each.
+    pub tasks: i64,
     /// Messages of a run beside other queues.
     pub peers: u64,
     /// Rows of an import.
@@ -36,6 +38,7 @@ const SMALL: Sizes = Sizes {
     batch: 500_000,
     callbacks: 60_000,
     batch_callbacks: 200_000,
+    tasks: 100,
     peers: 50_000,
     import: 1_000_000,
     memory: &[100_000, 1_000_000],
@@ -46,6 +49,7 @@ const FULL: Sizes = Sizes {
     batch: 1_000_000,
     callbacks: 200_000,
     batch_callbacks: 1_000_000,
+    tasks: 1_000,
     peers: 200_000,
     import: 1_000_000,
     memory: &[100_000, 1_000_000, 10_000_000],

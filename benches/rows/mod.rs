@@ -4,6 +4,7 @@ mod callbacks;
 mod import;
 mod memory;
 mod pacing;
+mod pages;
 mod peers;
 mod sending;
 mod start;
@@ -15,7 +16,7 @@ use anyhow::{Result, bail};
 use crate::{bench::Bench, report::Row};
 
 /// The names, in the order of the table.
-pub const NAMES: [&str; 16] = [
+pub const NAMES: [&str; 17] = [
     "import",
     "single-0ms",
     "single-20ms",
@@ -31,6 +32,7 @@ pub const NAMES: [&str; 16] = [
     "start",
     "memory",
     "pacing",
+    "pages",
     "peers",
 ];
 
@@ -53,6 +55,7 @@ pub async fn measure(bench: &mut Bench, name: &str) -> Result<Vec<Row>> {
         "start" => start::first_call(bench, name).await?,
         "memory" => return memory::peak(bench, name).await,
         "pacing" => return pacing::windows(bench, name).await,
+        "pages" => return pages::latencies(bench, name).await,
         "peers" => return peers::ratios(bench, name).await,
         _ => bail!("there is no row `{name}`; the rows are {}", NAMES.join(", ")),
     };
