@@ -3,7 +3,7 @@
 //! COPY's binary format, because the server then parses neither numbers nor quoted arrays. Whoever begins a [`struct@Copy`] ends it
 //! with `finish` or `abort`: one that is dropped leaves its connection out of step.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use model::Phone;
 use sqlx::{FromRow, PgConnection, postgres::PgCopyIn};
 
@@ -46,49 +46,58 @@ const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const TRAILER: i16 = -1;
 const TEXT_OID: u32 = 25;
 
-/// Turns recipients into the bytes that COPY takes. Pure; runs where the file is parsed.
+/// A row's bytes before its variables: the count of columns, then each value behind its length.
+const ROW_HEAD: usize = 2 + (4 + 8) + (4 + 4) + (4 + 8) + 4;
+const NO_AT: usize = 2 + (4 + 8) + 4;
+
+/// Turns recipients into the bytes that COPY takes. Pure; runs where the file is parsed. A row is encoded before it is known
+/// whether it is taken and what its number is, so that its text need not wait elsewhere.
 #[derive(Debug)]
 pub struct CopyEncoder {
     audience_id: i64,
-    buffer: BytesMut,
+    buffer: Vec<u8>,
+    /// Where rows end.
+    ends: Vec<usize>,
+    has_begun: bool,
+    room: usize,
 }
 
 impl CopyEncoder {
-    /// An encoder for one audience, with room for chunks of `capacity` bytes.
+    /// An encoder for one audience.
     #[must_use]
-    pub fn new(audience_id: i64, capacity: usize) -> Self {
-        let mut buffer = BytesMut::with_capacity(capacity);
-        buffer.put_slice(SIGNATURE);
-        Self { audience_id, buffer }
+    pub fn new(audience_id: i64) -> Self {
+        Self { audience_id, buffer: Vec::new(), ends: Vec::new(), has_begun: false, room: 0 }
     }
 
     /// Adds a recipient. `vars` are `count` many texts in UTF-8, free of NUL, which PostgreSQL's text cannot hold.
-    pub fn push<'a>(&mut self, no: i32, phone: Phone, count: i32, vars: impl Iterator<Item = &'a [u8]>) {
+    pub fn push<'a>(&mut self, phone: Phone, count: usize, vars: impl Iterator<Item = &'a [u8]>) {
         let buffer = &mut self.buffer;
-        buffer.put_i16(4);
-        buffer.put_i32(8);
-        buffer.put_i64(self.audience_id);
-        buffer.put_i32(4);
-        buffer.put_i32(no);
-        buffer.put_i32(8);
-        buffer.put_i64(phone.as_i64());
-        let length_at = buffer.len();
-        buffer.put_i32(0);
-        let array_at = buffer.len();
+        let start = buffer.len();
+        let mut head = [0; ROW_HEAD];
+        let mut rest = head.as_mut_slice();
+        rest.put_i16(4);
+        rest.put_i32(8);
+        rest.put_i64(self.audience_id);
+        rest.put_i32(4);
+        rest.put_i32(0);
+        rest.put_i32(8);
+        rest.put_i64(phone.as_i64());
+        buffer.extend_from_slice(&head);
         // An array without elements has no dimensions either.
         buffer.put_i32(i32::from(count > 0));
         buffer.put_i32(0);
         buffer.put_u32(TEXT_OID);
         if count > 0 {
-            buffer.put_i32(count);
+            buffer.put_i32(length(count));
             buffer.put_i32(1);
         }
         for var in vars {
-            buffer.put_i32(length(var.len()));
-            buffer.put_slice(var);
+            buffer.extend_from_slice(&length(var.len()).to_be_bytes());
+            buffer.extend_from_slice(var);
         }
-        let array_length = length(buffer.len() - array_at);
-        buffer[length_at..array_at].copy_from_slice(&array_length.to_be_bytes());
+        let array_length = length(buffer.len() - start - ROW_HEAD);
+        buffer[start + ROW_HEAD - 4..start + ROW_HEAD].copy_from_slice(&array_length.to_be_bytes());
+        self.ends.push(buffer.len());
     }
 
     /// How many bytes wait to be taken.
@@ -103,16 +112,38 @@ impl CopyEncoder {
         self.buffer.is_empty()
     }
 
-    /// Takes what has been encoded so far.
-    pub fn take(&mut self) -> Bytes {
-        self.buffer.split().freeze()
+    /// Takes the rows that were added since the last time, numbered from behind `last_no`, without those that stand at
+    /// `left_out`, which come in order.
+    pub fn take(&mut self, last_no: i32, left_out: impl Iterator<Item = usize>) -> Bytes {
+        let mut left_out = left_out.peekable();
+        let (mut no, mut start, mut kept) = (last_no, 0, 0);
+        for (at, end) in self.ends.drain(..).enumerate() {
+            if left_out.next_if_eq(&at).is_none() {
+                no = no.saturating_add(1);
+                self.buffer[start + NO_AT..start + NO_AT + 4].copy_from_slice(&no.to_be_bytes());
+                if kept < start {
+                    self.buffer.copy_within(start..end, kept);
+                }
+                kept += end - start;
+            }
+            start = end;
+        }
+        self.buffer.truncate(kept);
+        // The next rows will want as much room as these.
+        self.room = self.room.max(self.buffer.len());
+        let rows = std::mem::replace(&mut self.buffer, Vec::with_capacity(self.room));
+        if self.has_begun {
+            return rows.into();
+        }
+        self.has_begun = true;
+        [SIGNATURE, &rows].concat().into()
     }
 
-    /// Takes the rest, with the mark that nothing follows.
+    /// The mark that nothing follows.
     #[must_use]
-    pub fn finish(mut self) -> Bytes {
-        self.buffer.put_i16(TRAILER);
-        self.buffer.freeze()
+    pub fn finish(self) -> Bytes {
+        let trailer = TRAILER.to_be_bytes();
+        if self.has_begun { trailer.to_vec().into() } else { [SIGNATURE, &trailer].concat().into() }
     }
 }
 
@@ -252,16 +283,19 @@ mod tests {
         let pools = Database::open(&database.connect_options());
         let mut transaction = pools.general.begin().await.unwrap();
         let phone = Phone::from_digits(919_876_543_210).unwrap();
-        let mut encoder = CopyEncoder::new(7, 1024);
+        let mut encoder = CopyEncoder::new(7);
         let rows = [vec!["Asha", "", "{a,\"b\\c\"}\n"], vec!["नमस्ते", "NULL", "\t"]];
-        for (no, vars) in (1..).zip(&rows) {
-            encoder.push(no, phone, 3, vars.iter().map(|var| var.as_bytes()));
+        let again = vec!["left", "out", ""];
+        for vars in [&again, &rows[0], &again, &again, &rows[1], &again] {
+            encoder.push(phone, 3, vars.iter().map(|var| var.as_bytes()));
         }
-        let first = encoder.take();
-        encoder.push(3, phone, 0, std::iter::empty());
+        let first = encoder.take(0, [0, 2, 3, 5].into_iter());
+        encoder.push(phone, 0, std::iter::empty());
+        let second = encoder.take(2, std::iter::empty());
 
         let mut copy = Copy::begin(&mut transaction).await.unwrap();
         copy.write(first).await.unwrap();
+        copy.write(second).await.unwrap();
         copy.write(encoder.finish()).await.unwrap();
         assert_eq!(copy.finish().await.unwrap(), 3);
 
@@ -282,10 +316,10 @@ mod tests {
         let database = crate::testing::database().await;
         let pools = Database::open(&database.connect_options());
         let mut connection = pools.general.acquire().await.unwrap();
-        let mut encoder = CopyEncoder::new(7, 1024);
-        encoder.push(1, Phone::from_digits(919_876_543_210).unwrap(), 1, [b"x".as_slice()].into_iter());
+        let mut encoder = CopyEncoder::new(7);
+        encoder.push(Phone::from_digits(919_876_543_210).unwrap(), 1, [b"x".as_slice()].into_iter());
         let mut copy = Copy::begin(&mut connection).await.unwrap();
-        copy.write(encoder.take()).await.unwrap();
+        copy.write(encoder.take(0, std::iter::empty())).await.unwrap();
         copy.abort("test").await.unwrap();
         assert!(page_after(&mut connection, 7, 0, 10).await.unwrap().is_empty());
     }

@@ -19,15 +19,6 @@ pub struct Reject {
     pub raw: String,
 }
 
-/// A duplicate, and the line of the row that it repeats.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Duplicate {
-    /// The line of the duplicate's own record.
-    pub line: i64,
-    /// The line of the record that was taken.
-    pub first_line: i64,
-}
-
 /// Writes rejects. No text of theirs may hold a NUL.
 ///
 /// # Errors
@@ -50,37 +41,6 @@ pub async fn insert(connection: &mut PgConnection, audience_id: i64, rejects: &[
     .execute(connection)
     .await
     .map_err(Error::database("writing rejects"))?;
-    Ok(())
-}
-
-/// Names the first line in the reasons of duplicates, which is known only when the recipients have been written.
-/// `connection` is in the import's transaction.
-///
-/// # Errors
-/// The database did not do it.
-pub async fn name_first_lines(
-    connection: &mut PgConnection,
-    audience_id: i64,
-    duplicates: &[Duplicate],
-) -> Result<()> {
-    let lines: Vec<i64> = duplicates.iter().map(|duplicate| duplicate.line).collect();
-    let first_lines: Vec<i64> = duplicates.iter().map(|duplicate| duplicate.first_line).collect();
-    // No statistics know rows this young: taking them for one, the planner would read the whole list for each of them.
-    sqlx::query("SET LOCAL enable_nestloop = off")
-        .execute(&mut *connection)
-        .await
-        .map_err(Error::database("preparing to name the first lines of duplicates"))?;
-    sqlx::query(
-        "UPDATE rejects SET reason = 'duplicate of line ' || given.first_line
-           FROM unnest($2::bigint[], $3::bigint[]) AS given (line, first_line)
-          WHERE rejects.audience_id = $1 AND rejects.line = given.line AND rejects.seq = 0",
-    )
-    .bind(audience_id)
-    .bind(lines)
-    .bind(first_lines)
-    .execute(connection)
-    .await
-    .map_err(Error::database("naming the first lines of duplicates"))?;
     Ok(())
 }
 

@@ -100,6 +100,16 @@ pub enum ImportError {
         /// The limit.
         limit: i32,
     },
+    /// The disk did not take what memory is spared by.
+    #[error(
+        "a temporary file in {folder} could not be written or read: {reason}; see to the disk and import the file again"
+    )]
+    Disk {
+        /// Where files are made.
+        folder: String,
+        /// What the system said.
+        reason: String,
+    },
     /// Somebody deleted the audience, or another process declared this import dead.
     #[error("the import was cancelled: its audience has been deleted or declared interrupted")]
     Cancelled,

@@ -8,7 +8,9 @@ mod decode;
 mod error;
 mod header;
 mod progress;
+mod records;
 mod rows;
+mod run;
 mod seen;
 mod window;
 mod write;
@@ -16,7 +18,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::TimeDelta;
@@ -36,8 +38,9 @@ use uuid::Uuid;
 pub use error::ImportError;
 pub use rows::MAX_LISTED_REJECTS;
 
+use header::Header;
 use progress::Meter;
-use rows::{Outlets, Parsed};
+use rows::Outlets;
 use window::{Piece, Window};
 use write::Writing;
 
@@ -120,6 +123,7 @@ pub struct Importer {
     node: Uuid,
     limits: Limits,
     slots: Arc<Semaphore>,
+    folder: PathBuf,
 }
 
 impl Importer {
@@ -127,7 +131,14 @@ impl Importer {
     #[must_use]
     pub fn new(database: &Database, clock: Clock, node: Uuid, limits: Limits) -> Self {
         let slots = Arc::new(Semaphore::new(limits.at_once.max(1)));
-        Self { pool: database.general.clone(), clock, node, limits, slots }
+        let folder = std::env::temp_dir();
+        Self { pool: database.general.clone(), clock, node, limits, slots, folder }
+    }
+
+    /// Makes its temporary files in `folder` instead of the system's own: large imports keep there what would fill memory.
+    #[must_use]
+    pub fn with_folder(self, folder: PathBuf) -> Self {
+        Self { folder, ..self }
     }
 
     /// The largest file, in bytes.
@@ -304,7 +315,8 @@ impl Job {
         let Importer { pool, clock, .. } = self.importer.clone();
         let (copy, chunks) = mpsc::channel(WAITING);
         let (rejects, batches) = mpsc::channel(WAITING);
-        let outlets = Outlets { copy, rejects, meter: Arc::clone(&self.meter) };
+        let outlets =
+            Outlets { copy, rejects, meter: Arc::clone(&self.meter), folder: self.importer.folder.clone() };
         let rejects = tokio::spawn(write::write_rejects(pool.clone(), self.audience_id, batches));
         let parser = self.parse(upload, outlets);
         let (audience_id, meter) = (self.audience_id, Arc::clone(&self.meter));
@@ -316,7 +328,7 @@ impl Job {
         &self,
         upload: mpsc::Receiver<Piece>,
         outlets: Outlets,
-    ) -> JoinHandle<Result<Parsed, ImportError>> {
+    ) -> JoinHandle<Result<Header, ImportError>> {
         let ImportRequest { region, phone_column, .. } = self.request.clone();
         let audience_id = self.audience_id;
         tokio::task::spawn_blocking(move || {

@@ -17,7 +17,7 @@ use tokio::time::{self, MissedTickBehavior};
 
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// The counts. One thread writes, others read.
+/// The counts. One thread writes them every few hundred rows, others read.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
     read: AtomicI64,
@@ -29,27 +29,13 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// Counts a data row; how many there are.
-    pub(super) fn row(&self, bytes_read: u64) -> i64 {
-        self.set_bytes(bytes_read);
-        self.read.fetch_add(1, Relaxed) + 1
-    }
-
-    pub(super) fn set_bytes(&self, bytes_read: u64) {
-        self.bytes.store(i64::try_from(bytes_read).unwrap_or(i64::MAX), Relaxed);
-    }
-
-    /// Counts a recipient; its number.
-    pub(super) fn accepted(&self) -> i64 {
-        self.accepted.fetch_add(1, Relaxed) + 1
-    }
-
-    pub(super) fn rejected(&self) {
-        self.rejected.fetch_add(1, Relaxed);
-    }
-
-    pub(super) fn duplicate(&self) {
-        self.duplicate.fetch_add(1, Relaxed);
+    /// Shows what the parser has counted by itself.
+    pub(super) fn show(&self, totals: &Totals) {
+        self.read.store(totals.read, Relaxed);
+        self.accepted.store(totals.accepted, Relaxed);
+        self.rejected.store(totals.rejected, Relaxed);
+        self.duplicate.store(totals.duplicate, Relaxed);
+        self.bytes.store(totals.bytes_read, Relaxed);
     }
 
     /// Asks the parser to stop.

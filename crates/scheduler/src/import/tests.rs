@@ -263,6 +263,50 @@ async fn a_hundred_thousand_rows_with_duplicates_arrive_whole() {
     assert_eq!(found, Some(1));
 }
 
+#[tokio::test]
+async fn imports_at_once_keep_out_of_each_others_way() {
+    let bench = bench().await;
+    let file = |code: u64| {
+        let mut file = String::from("phone,note\n");
+        for row in 0..40_000u64 {
+            let phone = 9_000_000_000 + row * 7919 % 30_011;
+            writeln!(file, "{phone},of {code} in row {row}").unwrap();
+        }
+        file
+    };
+    let files = [file(1), file(2), file(3)];
+    let imports = files.each_ref().map(|file| bench.import_by(file.as_bytes(), request(None), 10_000));
+    let audiences = futures::future::join_all(imports).await;
+    for (code, audience) in (1..).zip(audiences) {
+        assert_eq!(without_bytes(audience.totals), rows(40_000, 30_011, 0, 9_989));
+        let recipients = bench.recipients(audience.id).await;
+        assert_eq!(recipients.len(), 30_011);
+        let own = format!("of {code} in row ");
+        assert!(recipients.iter().all(|(_, vars)| vars[0].starts_with(&own)));
+        let rejects = bench.rejects(audience.id).await;
+        assert_eq!(rejects.len(), 9_989);
+        for (at, reject) in (2..).zip(&rejects) {
+            assert_eq!(
+                (reject.line, reject.reason.clone()),
+                (at + 30_011, format!("duplicate of line {at}"))
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_duplicate_shows_its_phone_as_the_file_has_it() {
+    let bench = bench().await;
+    let file = "phone,name\n+919876543210,a\n\"098765 43210\",\"b, \"\"c\"\"\"\n98765-43210,d\n";
+    let audience = bench.import(file.as_bytes()).await;
+    let rejects = bench.rejects(audience.id).await;
+    let shown: Vec<_> = rejects.iter().map(|reject| (reject.phone.as_str(), reject.raw.as_str())).collect();
+    assert_eq!(
+        shown,
+        [("098765 43210", "\"098765 43210\",\"b, \"\"c\"\"\""), ("98765-43210", "98765-43210,d")]
+    );
+}
+
 /// A file long enough that part of it has reached the database before its end.
 fn long_file() -> String {
     let mut file = String::from("phone,note\nnot a phone,x\n");
@@ -395,7 +439,7 @@ fn a_request_names_each_field_that_will_not_do() {
 }
 
 /// Reads a file as `read_file` does, without a database; the encoded rows and the lines of the rejects.
-fn parse(file: &[u8], step: usize) -> (usize, Result<Parsed, ImportError>, Vec<Reject>) {
+fn parse(file: &[u8], step: usize) -> (usize, Result<Header, ImportError>, Vec<Reject>) {
     let (pieces, upload) = mpsc::channel(file.len() / step + 2);
     for piece in file.chunks(step) {
         pieces.try_send(Piece::Data(Bytes::copy_from_slice(piece))).unwrap();
@@ -403,7 +447,7 @@ fn parse(file: &[u8], step: usize) -> (usize, Result<Parsed, ImportError>, Vec<R
     pieces.try_send(Piece::End).unwrap();
     let (copy, mut chunks) = mpsc::channel(1000);
     let (rejects, mut batches) = mpsc::channel(1000);
-    let outlets = Outlets { copy, rejects, meter: Arc::default() };
+    let outlets = Outlets { copy, rejects, meter: Arc::default(), folder: std::env::temp_dir() };
     let region = Some("IN".parse().unwrap());
     let parsed = rows::read_file(Window::new(upload), 1, region, None, outlets);
     let mut bytes = 0;
@@ -426,17 +470,18 @@ proptest! {
     ) {
         let mut writer = csv::WriterBuilder::new().delimiter(delimiter).from_writer(Vec::new());
         writer.write_record(["phone", "a", "b"]).unwrap();
-        let mut expected = store::recipients::CopyEncoder::new(1, 0);
+        let mut expected = store::recipients::CopyEncoder::new(1);
         for (no, (a, b)) in (1i32..).zip(&values) {
             let phone = format!("+91{}", 9_000_000_000u64 + u64::try_from(no).unwrap());
             writer.write_record([&phone, a, b]).unwrap();
-            expected.push(no, phone.parse().unwrap(), 2, [a.as_bytes(), b.as_bytes()].into_iter());
+            expected.push(phone.parse().unwrap(), 2, [a.as_bytes(), b.as_bytes()].into_iter());
         }
+        let rows = expected.take(0, std::iter::empty()).len();
         let file = writer.into_inner().unwrap();
         let (bytes, parsed, rejects) = parse(&file, step);
         prop_assert!(parsed.is_ok());
         prop_assert!(rejects.is_empty(), "{:?}", rejects);
-        prop_assert_eq!(bytes, expected.finish().len());
+        prop_assert_eq!(bytes, rows + expected.finish().len());
     }
 
     #[test]
@@ -445,7 +490,7 @@ proptest! {
         with_header.extend(&file);
         let (_, parsed, rejects) = parse(&with_header, step);
         if let Ok(parsed) = parsed {
-            prop_assert_eq!(parsed.header.phone_column, "phone");
+            prop_assert_eq!(parsed.phone_column, "phone");
         }
         let lines: Vec<_> = rejects.iter().map(|reject| reject.line).collect();
         prop_assert!(lines.is_sorted_by(|a, b| a < b), "records begin on lines of their own: {:?}", lines);

@@ -1,9 +1,9 @@
-//! The upload as a reader for the CSV parser, which remembers the record at hand so that its raw text can be shown.
+//! The upload as text for the CSV parser: a piece of the file that moves on with the rows.
 //!
-//! Holds one record and one piece of the upload at most: a quotation mark that is never closed must not gather the file
-//! in memory.
+//! Holds the rows that are not judged yet, one record and one piece of the upload at most: a quotation mark that is never
+//! closed must not gather the file in memory.
 
-use std::io::{self, Read};
+use std::ops::Range;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -32,10 +32,10 @@ pub(super) struct Window {
     text: Vec<u8>,
     /// The offset, among all decoded bytes, of `text[0]`.
     base: u64,
+    /// How much of `text` nobody needs any more.
+    released: usize,
     /// Where in `text` the record at hand starts.
     start: usize,
-    /// Where in `text` the CSV parser goes on.
-    read_to: usize,
     bytes_read: u64,
     ended: bool,
 }
@@ -48,8 +48,8 @@ impl Window {
             decoder: Decoder::new(),
             text: Vec::new(),
             base: 0,
+            released: 0,
             start: 0,
-            read_to: 0,
             bytes_read: 0,
             ended: false,
         }
@@ -71,25 +71,27 @@ impl Window {
         self.text.drain(..length);
     }
 
-    /// The decoded text between two offsets that lie in the record at hand.
-    pub(super) fn slice(&self, from: u64, to: u64) -> &[u8] {
-        let at = |offset: u64| usize::try_from(offset.saturating_sub(self.base)).unwrap_or(usize::MAX);
-        self.text.get(at(from)..at(to)).unwrap_or_default()
+    /// The decoded text between two offsets that have not been released.
+    pub(super) fn slice(&self, range: Range<u64>) -> &[u8] {
+        self.text.get(self.at(range.start)..self.at(range.end)).unwrap_or_default()
     }
 
-    /// Forgets the text before `offset`: the next record starts there.
-    pub(super) fn release(&mut self, offset: u64) {
-        let start = usize::try_from(offset.saturating_sub(self.base)).unwrap_or(usize::MAX);
-        self.start = start.min(self.read_to);
+    /// All that has been decoded from `offset` on.
+    pub(super) fn text_from(&self, offset: u64) -> &[u8] {
+        self.text.get(self.at(offset)..).unwrap_or_default()
     }
 
-    /// Whether the upload has ended and nothing lies beyond `offset`.
-    pub(super) fn ends_at(&self, offset: u64) -> bool {
-        self.ended && offset >= self.base + self.text.len() as u64
+    /// Forgets the text before `offset`, soon; the next record starts at `record`, or behind line breaks there.
+    pub(super) fn release(&mut self, offset: u64, record: u64) {
+        (self.released, self.start) = (self.at(offset), self.at(record));
+    }
+
+    fn at(&self, offset: u64) -> usize {
+        usize::try_from(offset.saturating_sub(self.base)).unwrap_or(usize::MAX)
     }
 
     /// Decodes some more. False: the file has ended.
-    fn fill(&mut self) -> Result<bool, ImportError> {
+    pub(super) fn fill(&mut self) -> Result<bool, ImportError> {
         if self.ended {
             return Ok(false);
         }
@@ -97,10 +99,13 @@ impl Window {
             // The caller knows the line.
             return Err(ImportError::RecordTooLong { line: 0, limit: MAX_RECORD_BYTES });
         }
-        self.text.drain(..self.start);
-        self.base += self.start as u64;
-        self.read_to -= self.start;
-        self.start = 0;
+        // Moved to the front only when that is little beside what is let go.
+        if self.released * 2 >= self.text.len() {
+            self.text.drain(..self.released);
+            self.base += self.released as u64;
+            self.start -= self.released;
+            self.released = 0;
+        }
         if self.pending.is_empty() {
             match self.pieces.blocking_recv() {
                 Some(Piece::Data(data)) => self.pending = data,
@@ -117,20 +122,6 @@ impl Window {
         self.bytes_read += step.len() as u64;
         self.decoder.decode(&step, false, &mut self.text)?;
         Ok(true)
-    }
-}
-
-impl Read for Window {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        while self.read_to == self.text.len() {
-            if !self.fill().map_err(io::Error::other)? {
-                return Ok(0);
-            }
-        }
-        let length = out.len().min(self.text.len() - self.read_to);
-        out[..length].copy_from_slice(&self.text[self.read_to..self.read_to + length]);
-        self.read_to += length;
-        Ok(length)
     }
 }
 

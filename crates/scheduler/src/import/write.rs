@@ -5,19 +5,12 @@ use std::sync::Arc;
 use model::Clock;
 use store::{
     PgConnection, PgPool, audiences,
-    recipients::{self, Copy},
-    rejects::{self, Duplicate, Reject},
+    recipients::Copy,
+    rejects::{self, Reject},
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::{
-    ImportError,
-    progress::Meter,
-    rows::{Chunk, Parsed, Repeated},
-};
-
-/// Duplicates whose first lines are looked up in one pass over the recipients.
-const LOOK_UP_AT_ONCE: usize = 200_000;
+use super::{ImportError, header::Header, progress::Meter, rows::Chunk};
 
 /// An import's tasks, seen from the database's side.
 pub(super) struct Writing {
@@ -26,7 +19,7 @@ pub(super) struct Writing {
     pub(super) audience_id: i64,
     pub(super) meter: Arc<Meter>,
     pub(super) chunks: mpsc::Receiver<Chunk>,
-    pub(super) parser: JoinHandle<Result<Parsed, ImportError>>,
+    pub(super) parser: JoinHandle<Result<Header, ImportError>>,
     pub(super) rejects: JoinHandle<Result<(), ImportError>>,
 }
 
@@ -45,14 +38,12 @@ impl Writing {
             }
         };
         let copied = copy(&mut transaction, first, &mut self.chunks).await;
-        let (parsed, rows) = self.join(copied).await?;
+        let (header, rows) = self.join(copied).await?;
         let totals = self.meter.totals();
         if i64::try_from(rows) != Ok(totals.accepted) {
             let error = store::Error::contradiction("recipients", "count", self.audience_id, rows);
             return Err(error.into());
         }
-        name_first_lines(&mut transaction, self.audience_id, &parsed).await?;
-        let header = &parsed.header;
         let is_ready = audiences::finish_ready(
             &mut transaction,
             self.audience_id,
@@ -70,7 +61,7 @@ impl Writing {
     }
 
     /// Waits for the other tasks; the cause when any of them, or the COPY, failed.
-    async fn join(&mut self, copied: Result<u64, ImportError>) -> Result<(Parsed, u64), ImportError> {
+    async fn join(&mut self, copied: Result<u64, ImportError>) -> Result<(Header, u64), ImportError> {
         if copied.is_err() {
             // The parser is not to read on for nobody, nor to wait for room that nobody makes.
             self.meter.cancel();
@@ -114,34 +105,6 @@ async fn copy(
         }
         next = chunks.recv().await;
     }
-}
-
-/// Gives each listed duplicate the line of the row that it repeats.
-async fn name_first_lines(
-    connection: &mut PgConnection,
-    audience_id: i64,
-    parsed: &Parsed,
-) -> Result<(), ImportError> {
-    for repeated in parsed.repeated.chunks(LOOK_UP_AT_ONCE) {
-        let mut phones: Vec<_> = repeated.iter().map(|Repeated { phone, .. }| *phone).collect();
-        phones.sort_unstable();
-        phones.dedup();
-        let mut found = recipients::find_phones(connection, audience_id, &phones).await?;
-        found.sort_unstable();
-        let duplicates: Vec<Duplicate> = repeated
-            .iter()
-            .filter_map(|Repeated { phone, line }| {
-                let at = found.binary_search_by_key(phone, |(phone, _)| *phone).ok()?;
-                let first_line = parsed.seen.line(found[at].1)?;
-                Some(Duplicate {
-                    line: i64::try_from(*line).ok()?,
-                    first_line: i64::try_from(first_line).ok()?,
-                })
-            })
-            .collect();
-        rejects::name_first_lines(connection, audience_id, &duplicates).await?;
-    }
-    Ok(())
 }
 
 /// Writes rejects as they come, each batch for itself, so that they outlive a failed import.
