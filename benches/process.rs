@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{callback_load, group_commit, http, null_vendor, reference};
+use crate::{callback_load, group_commit, http, null_vendor, reference, world};
 
 /// The first argument of such a process; the role follows it.
 const ROLE: &str = "--as";
@@ -20,6 +20,7 @@ pub fn play(arguments: &[String]) -> Option<Result<()>> {
     let [first, role, rest @ ..] = arguments else { return None };
     let how = rest.first().map_or("{}", String::as_str);
     (first == ROLE).then(|| match role.as_str() {
+        "daemon" => world::keep(how),
         "null-vendor" => null_vendor::run(),
         "vendors-client" => reference::run_vendors_client(how),
         "bare-client" => reference::run_bare_client(how),
@@ -30,7 +31,7 @@ pub fn play(arguments: &[String]) -> Option<Result<()>> {
 }
 
 /// A command that plays a role.
-fn role(name: &str, how: &impl Serialize) -> Result<Command> {
+pub fn role(name: &str, how: &impl Serialize) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args([ROLE, name]).arg(serde_json::to_string(how)?);
     Ok(command)

@@ -3,8 +3,9 @@
 use std::{
     fmt::Write as _,
     fs::{self, File},
+    io::{BufRead as _, BufReader},
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -18,7 +19,11 @@ use nix::{
 use serde_json::{Value, json};
 use store::private_cluster::TemporaryDataDir;
 
-use crate::{machine, people, process::NullVendor, psql::Psql};
+use crate::{
+    machine, people,
+    process::{self, NullVendor},
+    psql::Psql,
+};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_campaignd");
 /// An administrator's token of every daemon here.
@@ -94,9 +99,9 @@ impl Account {
     }
 }
 
-/// The daemon, its database and its vendor. Dropping it ends them by their ids and removes the folder.
+/// The daemon, its database and its vendor. Dropping it ends them by their ids, then removes the folder.
 pub struct World {
-    daemon: Child,
+    daemon: Daemon,
     /// Its accounts.
     pub accounts: Vec<Account>,
     /// The vendor.
@@ -132,9 +137,8 @@ impl World {
         accounts.iter().for_each(|account| config.push_str(&account.toml()));
         fs::write(folder.path().join("campaignd.toml"), config)?;
         let api = client::Client::new(&url, Some(TOKEN))?;
-        let mut daemon = spawn(&folder)?;
+        let mut daemon = Daemon::start(folder.path())?;
         if let Err(error) = ready(&api, &mut daemon).await {
-            let _ = daemon.kill();
             let log = fs::read_to_string(folder.path().join("log.txt")).unwrap_or_default();
             bail!("{error:#}; its log:\n{log}");
         }
@@ -160,7 +164,7 @@ impl World {
 
     /// The daemon's process.
     pub fn pid(&self) -> u32 {
-        self.daemon.id()
+        self.daemon.pid
     }
 
     /// A file of this world, removed with it.
@@ -185,7 +189,7 @@ impl World {
     }
 
     /// Imports a file.
-    pub async fn import_file(&self, path: &std::path::Path) -> Result<Audience> {
+    pub async fn import_file(&self, path: &Path) -> Result<Audience> {
         let how = client::ImportAudience { name: "Bench".to_owned(), wait: true, ..Default::default() };
         let file = tokio::fs::File::open(path).await?;
         let bytes = file.metadata().await?.len();
@@ -241,37 +245,61 @@ impl World {
     }
 }
 
-fn spawn(folder: &TemporaryDataDir) -> Result<Child> {
-    let log = File::create(folder.path().join("log.txt"))?;
+/// A daemon and the process that ends it when this one is gone, however that happens.
+struct Daemon {
+    keeper: Child,
+    pid: u32,
+}
+
+impl Daemon {
+    fn start(folder: &Path) -> Result<Self> {
+        let mut command = process::role("daemon", &folder)?;
+        let mut keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut line = String::new();
+        BufReader::new(keeper.stdout.take().context("its output is piped")?).read_line(&mut line)?;
+        let pid = line.trim().parse().context("the daemon's process")?;
+        Ok(Self { keeper, pid })
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
+    }
+}
+
+/// The role of the daemon's keeper: starts it, prints its process id, and ends it in order when our standard input does.
+pub fn keep(how: &str) -> Result<()> {
+    let folder: PathBuf = serde_json::from_str(how)?;
+    let log = File::create(folder.join("log.txt"))?;
     let mut command = Command::new(PROGRAM);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CAMPAIGND_")) {
         command.env_remove(name);
     }
     command.env_remove("DATABASE_URL").env_remove("RUST_LOG").env("CAMPAIGND_ADMIN_TOKEN", TOKEN);
-    command.arg("--config").arg(folder.path().join("campaignd.toml")).arg("serve");
-    command.current_dir(folder.path()).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    command.spawn().with_context(|| format!("start {PROGRAM}"))
+    command.arg("--config").arg(folder.join("campaignd.toml")).arg("serve");
+    command.current_dir(&folder).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    let mut daemon = command.spawn().with_context(|| format!("start {PROGRAM}"))?;
+    println!("{}", daemon.id());
+    let pid = Pid::from_raw(daemon.id().cast_signed());
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        // Its database ends with it.
+        let _ = kill(pid, Signal::SIGTERM);
+        std::thread::sleep(STOP);
+        let _ = kill(pid, Signal::SIGKILL);
+    });
+    daemon.wait()?;
+    Ok(())
 }
 
-async fn ready(api: &client::Client, daemon: &mut Child) -> Result<()> {
+async fn ready(api: &client::Client, daemon: &mut Daemon) -> Result<()> {
     let start = Instant::now();
     while api.ready().await.is_err() {
-        ensure!(daemon.try_wait()?.is_none(), "the daemon ended");
+        ensure!(daemon.keeper.try_wait()?.is_none(), "the daemon ended");
         ensure!(start.elapsed() < START, "the daemon is not ready after {START:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(())
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        // Its database ends with it, in order.
-        let _ = kill(Pid::from_raw(self.daemon.id().cast_signed()), Signal::SIGTERM);
-        let start = Instant::now();
-        while matches!(self.daemon.try_wait(), Ok(None)) && start.elapsed() < STOP {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
-    }
 }

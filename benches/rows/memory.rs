@@ -26,7 +26,7 @@ pub async fn peak(bench: &mut Bench, name: &str) -> Result<Vec<Row>> {
     ];
     let world = World::start_cold(vendor, accounts).await?;
     let megabytes = |pid| peak_rss_bytes(pid).map(|bytes| bytes as f64 / 1e6);
-    let mut rows = vec![];
+    let (mut rows, mut smallest) = (vec![], None);
     let mut notes = vec![format!("{:.1} MB after the start", megabytes(world.pid())?)];
     for recipients in sizes {
         let audience = world.import(*recipients).await?;
@@ -42,11 +42,15 @@ pub async fn peak(bench: &mut Bench, name: &str) -> Result<Vec<Row>> {
             notes.push(format!("{:.1} MB after sending {recipients}, {mode}", megabytes(world.pid())?));
         }
         let peak = megabytes(world.pid())?;
-        rows.push(
-            Row::at_most(&format!("{name} {recipients}"), peak, "MB", MOST_MB)
-                .note(std::mem::take(&mut notes).join("; "))
-                .numbers(json!({"peak_mb": peak, "recipients": recipients})),
-        );
+        let mut row = Row::at_most(&format!("{name} {recipients}"), peak, "MB", MOST_MB)
+            .note(std::mem::take(&mut notes).join("; "))
+            .numbers(json!({"peak_mb": peak, "recipients": recipients}));
+        if let Some(smallest) = smallest {
+            row.reference = format!("{smallest:.1} MB, {} recipients", sizes[0]);
+            row.ratio = Some(peak / smallest);
+        }
+        smallest = smallest.or(Some(peak));
+        rows.push(row);
     }
     Ok(rows)
 }
