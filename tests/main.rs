@@ -12,6 +12,7 @@ mod a_halt_stands_until_lifted;
 mod a_messy_spreadsheet_is_imported_with_a_reason_for_each_bad_row;
 mod a_number_that_fails_is_left_alone_until_it_writes;
 mod a_paused_task_takes_nobody_and_resumes;
+mod a_person_is_erased_on_request;
 mod a_row_that_cannot_be_sent_fails_alone;
 mod a_scheduled_task_starts_at_its_time;
 mod an_expired_campaign_sends_to_nobody_more;

@@ -11,6 +11,7 @@ pub mod halt;
 pub mod inbound;
 pub mod list;
 pub mod message;
+pub mod person;
 pub mod problem;
 pub mod suppression;
 pub mod task;
@@ -26,6 +27,7 @@ pub use halt::{Halt, HaltScope};
 pub use inbound::Inbound;
 pub use list::List;
 pub use message::{Message, MessageState};
+pub use person::PersonErased;
 pub use problem::{Problem, ProblemField};
 pub use suppression::{NewSuppression, RejectedLine, Suppression, SuppressionReason, SuppressionsImported};
 pub use task::{

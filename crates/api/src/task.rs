@@ -27,6 +27,9 @@ pub struct Task {
     pub started_at: Option<DateTime<Utc>>,
     /// When nothing was left to send.
     pub ended_at: Option<DateTime<Utc>>,
+    /// When retention removed the messages one by one; the counts stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details_removed_at: Option<DateTime<Utc>>,
     /// Where its recipients are.
     pub counts: Counts,
     /// What a running task waits for.

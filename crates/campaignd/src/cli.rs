@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    account, audience, audit, campaign, check, codes, completions, demo, halt, migrate, send, serve,
+    account, audience, audit, campaign, check, codes, completions, demo, halt, migrate, person, send, serve,
     simulate, suppression, task,
 };
 
@@ -106,6 +106,9 @@ pub enum Command {
     /// Numbers that get nothing
     #[command(subcommand)]
     Suppression(suppression::SuppressionCommand),
+    /// What is known of one person
+    #[command(subcommand)]
+    Person(person::PersonCommand),
     /// Explain a vendor's code: meaning, what is done about it, advice
     Codes(codes::CodesArgs),
     /// The configured vendor accounts

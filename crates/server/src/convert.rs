@@ -150,6 +150,7 @@ pub fn task(state: &AppState, task: store::tasks::Task, halts: &[&Halt]) -> ::ap
         starts_at: task.starts_at,
         started_at: task.started_at,
         ended_at: task.ended_at,
+        details_removed_at: task.details_removed_at,
         counts: counts(&task.counts),
         waiting_for,
         waiting_until,

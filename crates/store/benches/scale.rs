@@ -3,6 +3,7 @@
 //! `CAMPAIGND_SCALE_DATABASE_URL` names a database of its own to fill (it is left filled); without it, one is made in the
 //! temporary directory. `TASKS` and `MESSAGES` (per task) are 1,000 and 10,000 unless told. Prints; fails nothing.
 //! Any speed's build will do, since nearly all the work is the server's.
+#![expect(clippy::expect_used, reason = "a benchmark that cannot go on should panic and say why")]
 
 use std::time::Instant;
 

@@ -66,25 +66,28 @@ async fn rotate_family(conn: &mut PgConnection, family: &Family, now: DateTime<U
     let known = ranges(conn, family).await?;
     let current = known.iter().find(|range| range.first() <= last.max(1) && last.max(1) < range.upto);
     let mut next = last.max(1) + 1;
+    let mut moved_to = None;
     if let Some(current) = current {
         next = current.upto;
         let is_old = first_created(conn, family, current)
             .await?
             .is_some_and(|at| at < now - TimeDelta::days(YOUNG_DAYS));
         if is_old && current.upto - last > MARGIN {
-            next = current.upto + RANGE;
-            add_up_to(conn, family, &known, next).await?;
-            // Never back: the ids below may have been given out.
-            let sequence = format!("{}_id_seq", family.of);
-            sqlx::query("SELECT setval($1::regclass, $2, false)")
-                .bind(sequence)
-                .bind(current.upto)
-                .execute(&mut *conn)
-                .await
-                .map_err(Error::database("moving ids on to the next partition"))?;
+            moved_to = Some(current.upto);
+            next += RANGE;
         }
     }
-    add_up_to(conn, family, &known, next).await
+    let made = add_up_to(conn, family, &known, next).await?;
+    if let Some(first) = moved_to {
+        // Never back: the ids below may have been given out.
+        sqlx::query("SELECT setval($1::regclass, $2, false)")
+            .bind(format!("{}_id_seq", family.of))
+            .bind(first)
+            .execute(conn)
+            .await
+            .map_err(Error::database("moving ids on to the next partition"))?;
+    }
+    Ok(made)
 }
 
 /// Makes partitions until one begins at `next` or beyond; how many were made.

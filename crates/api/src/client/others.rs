@@ -1,9 +1,9 @@
-//! `/halts`, `/suppressions`, `/inbound`, `/codes`, `/accounts`.
+//! `/halts`, `/suppressions`, `/people`, `/inbound`, `/codes`, `/accounts`.
 
 use reqwest::{Body, Method};
 
-use super::{Client, ClientError, Page, csv, keyed};
-use crate::{Account, Code, Halt, Inbound, List, NewSuppression, Suppression, SuppressionsImported};
+use super::{Client, ClientError, Page, TOTAL, csv, keyed};
+use crate::{Account, Code, Halt, Inbound, List, NewSuppression, PersonErased, Suppression, SuppressionsImported};
 
 impl Client {
     /// What stands still, and why.
@@ -48,6 +48,14 @@ impl Client {
     /// As every call.
     pub async fn remove_suppression(&self, phone: &str) -> Result<(), ClientError> {
         self.delete(&["suppressions", phone]).await
+    }
+
+    /// Erases what names a person.
+    ///
+    /// # Errors
+    /// As every call; 409 while the person is being sent to.
+    pub async fn erase_person(&self, phone: &str) -> Result<PersonErased, ClientError> {
+        self.answer(self.request(Method::DELETE, &["people", phone]).timeout(TOTAL)).await
     }
 
     /// Lists a file of numbers.

@@ -2,6 +2,7 @@
 //!
 //! It reads the rows, one snapshot per task, and never writes; it may run while the daemon sends.
 
+use chrono::{DateTime, Utc};
 use clap::Args;
 use serde::Serialize;
 use store::audit::TaskAudit;
@@ -9,7 +10,7 @@ use store::audit::TaskAudit;
 use super::database::{Opened, connection, explained};
 use crate::{
     context::{Context, Outcome},
-    output::{Output, thousands},
+    output::{Output, thousands, time},
 };
 
 /// Arguments of `audit`.
@@ -26,6 +27,8 @@ struct Finding {
     holds: bool,
     total: i64,
     places: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details_removed_at: Option<DateTime<Utc>>,
     findings: Vec<String>,
 }
 
@@ -67,6 +70,7 @@ pub fn report(audits: &[TaskAudit], output: Output) -> anyhow::Result<Outcome> {
             holds: audit.holds(),
             total: audit.counts.total,
             places: audit.counts.places(),
+            details_removed_at: audit.details_removed_at,
             findings: audit.findings.clone(),
         })
         .collect();
@@ -79,7 +83,15 @@ pub fn lines(audits: &[TaskAudit]) -> Vec<String> {
     let mut lines = Vec::new();
     for audit in audits {
         let total = thousands(audit.counts.total);
-        if audit.holds() {
+        if audit.holds()
+            && let Some(at) = audit.details_removed_at
+        {
+            lines.push(format!(
+                "task {}: skipped, retention removed its messages at {}; the kept counts add up to {total}",
+                audit.task_id,
+                time(at)
+            ));
+        } else if audit.holds() {
             lines.push(format!(
                 "task {}: each of {total} recipients is in exactly one place, and the counts agree",
                 audit.task_id

@@ -75,12 +75,8 @@ fn configuration(config: &Config) -> Vec<Finding> {
         1 => "1 account".to_owned(),
         count => format!("{count} accounts"),
     };
-    let kept = |days: Option<u32>| days.map_or("as by default".to_owned(), |days| format!("{days} days"));
-    let retention = format!(
-        "results are kept {}, callbacks {}",
-        kept(config.retention.messages_days),
-        kept(config.retention.callbacks_days)
-    );
+    let kept = config.retention.messages_days.map_or("for ever".to_owned(), |days| format!("{days} days"));
+    let retention = format!("results are kept {kept}, callbacks {} days", config.retention.callbacks_days);
     let mut findings =
         vec![finding("configuration", Verdict::Ok, format!("{source}; {accounts}; {retention}"))];
     findings.extend(

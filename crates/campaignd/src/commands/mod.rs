@@ -12,6 +12,7 @@ pub mod demo;
 pub mod halt;
 pub mod message;
 pub mod migrate;
+pub mod person;
 pub mod send;
 pub mod serve;
 pub mod simulate;
@@ -35,6 +36,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Task(command) => task::run(&context, command).await,
         Command::Halt(command) => halt::run(&context, command).await,
         Command::Suppression(command) => suppression::run(&context, command).await,
+        Command::Person(command) => person::run(&context, command).await,
         Command::Codes(args) => codes::run(&context, &args).await,
         Command::Account(command) => account::run(&context, command).await,
         Command::Check(args) => check::run(&context, &args).await,

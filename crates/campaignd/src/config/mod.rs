@@ -28,6 +28,8 @@ pub const SEARCHED: [&str; 2] = ["campaignd.toml", "/etc/campaignd/campaignd.tom
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 /// Fewer characters than this can be tried out.
 const SHORT_TOKEN: usize = 16;
+/// Raw callbacks are kept this long unless told otherwise: long enough to look into what went wrong.
+const CALLBACKS_DAYS: u32 = 30;
 
 /// Everything the daemon is told from outside.
 #[derive(Clone, Debug)]
@@ -71,12 +73,12 @@ pub struct DatabaseConfig {
 }
 
 /// `[retention]`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetentionConfig {
     /// Per-recipient results are kept this long after their task's end; none: for ever.
     pub messages_days: Option<u32>,
-    /// Raw callbacks are kept this long; none: the default of the store.
-    pub callbacks_days: Option<u32>,
+    /// Raw callbacks are kept this long.
+    pub callbacks_days: u32,
 }
 
 impl Config {
@@ -231,7 +233,7 @@ fn read_database(
 fn read_retention(mut section: Section<'_>, errors: &mut Vec<FieldError>) -> RetentionConfig {
     let retention = RetentionConfig {
         messages_days: section.whole_u32("messages_days", 1),
-        callbacks_days: section.whole_u32("callbacks_days", 1),
+        callbacks_days: section.whole_u32("callbacks_days", 1).unwrap_or(CALLBACKS_DAYS),
     };
     section.finish(errors);
     retention
@@ -275,9 +277,6 @@ fn warnings(config: &Config) -> Vec<String> {
             "account `{}`, sender {}: daily_recipients is read, but this version does not keep to it yet",
             account.name, sender.from
         ));
-    }
-    if config.retention.messages_days.is_some() || config.retention.callbacks_days.is_some() {
-        warnings.push("[retention] is read, but this version deletes nothing yet".to_owned());
     }
     warnings
 }

@@ -13,6 +13,7 @@ use reconciler::{Reconciler, inbox::Inbox};
 use scheduler::{
     import::{Importer, Limits},
     jobs::Jobs,
+    upkeep::{Retention, Upkeep},
 };
 use server::{AdminToken, AppState, InboxAppend, NotStored};
 use store::{Database, private_cluster::DataDirLock};
@@ -71,6 +72,11 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
     if wait_for_database(&database, &stop).await {
         tidy(&importer).await;
         let jobs = keep_house(importer, &stop).await?;
+        let retention = Retention {
+            messages_days: config.retention.messages_days,
+            callbacks_days: config.retention.callbacks_days,
+        };
+        Upkeep::new(database.clone(), clock.clone(), retention, stop.clone()).start(&jobs).await?;
         let working = work(&config, &database, node, &clock, &random, accounts, &inbox, &running);
         stop.cancelled().await;
         let (dispatcher, reconciler) = working;

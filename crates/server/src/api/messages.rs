@@ -4,7 +4,7 @@ use axum::{Json, extract::State, response::Response};
 use chrono::{DateTime, SecondsFormat, Utc};
 use model::{Phone, phone_input};
 use serde::Deserialize;
-use store::{messages, messages::Filter, tasks};
+use store::{messages, messages::Filter, people, tasks};
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -59,7 +59,21 @@ fn read_phone(text: &str) -> Answer<Phone> {
     })
 }
 
+/// A message as it is shown: where a person was erased, the word stands instead of the number.
+fn show(row: messages::Message, names: &mut CodeNames) -> ::api::Message {
+    let is_erased = people::is_erased(row.to);
+    let mut shown = convert::message(row, names);
+    if is_erased {
+        people::ERASED.clone_into(&mut shown.to);
+        shown.reason = Some(people::ERASED.to_owned());
+    }
+    shown
+}
+
 /// Lists a task's messages by the recipients' numbers.
+///
+/// A page may have fewer items than `limit`, or none, though more follow: only a `next` of null says that it was the
+/// last. Empty for a task whose `details_removed_at` is set: retention has removed them.
 #[utoipa::path(
     get, path = "/tasks/{id}/messages", tag = "tasks", params(("id" = i64, Path), ListParams),
     responses((status = 200, body = ::api::List<::api::Message>))
@@ -76,11 +90,11 @@ async fn list(
     let filter = params.filter()?;
     let mut conn = state.connection().await?;
     let task = tasks::get(&mut conn, id).await?.ok_or_else(|| Problem::no("task", id))?;
-    let most = i32::try_from(limit).unwrap_or(i32::MAX - 1) + 1;
-    let rows = messages::list(&mut conn, id, &filter, after, most).await?;
+    let most = i32::try_from(limit).unwrap_or(i32::MAX);
+    let page = messages::list(&mut conn, id, &filter, after, most).await?;
     let mut names = CodeNames::new(&state, &task.account);
-    let show = |row| convert::message(row, &mut names);
-    Ok(Json(extract::page(rows, limit, |row| row.no.to_string(), show)))
+    let items = page.items.into_iter().map(|row| show(row, &mut names)).collect();
+    Ok(Json(::api::List { items, next: page.next.map(|no| no.to_string()) }))
 }
 
 /// A task's messages as a CSV file.
@@ -113,13 +127,11 @@ async fn page(
     after: i32,
 ) -> Answer<exports::Page<i32>> {
     let mut conn = state.connection().await?;
-    let rows = messages::list(&mut conn, task_id, &filter, after, EXPORT_PAGE).await?;
+    let page = messages::list(&mut conn, task_id, &filter, after, EXPORT_PAGE).await?;
     drop(conn);
-    let is_full = i32::try_from(rows.len()).is_ok_and(|n| n == EXPORT_PAGE);
-    let next = rows.last().filter(|_| is_full).map(|last| last.no);
     let mut names = CodeNames::new(&state, &account);
-    let bytes = exports::records(rows.into_iter().map(|row| record(convert::message(row, &mut names))))?;
-    Ok((bytes, next))
+    let bytes = exports::records(page.items.into_iter().map(|row| record(show(row, &mut names))))?;
+    Ok((bytes, page.next))
 }
 
 fn record(message: ::api::Message) -> [String; 14] {

@@ -11,6 +11,7 @@ mod halts;
 mod inbound;
 mod launches;
 mod messages;
+mod people;
 mod previews;
 mod suppressions;
 mod tasks;
@@ -28,6 +29,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(campaigns::routes())
         .merge(tasks::routes())
         .merge(messages::routes())
+        .merge(people::routes())
         .merge(halts::routes())
         .merge(suppressions::routes())
         .merge(inbound::routes())

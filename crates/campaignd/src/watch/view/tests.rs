@@ -35,6 +35,7 @@ fn task() -> Task {
         starts_at: None,
         started_at: None,
         ended_at: None,
+        details_removed_at: None,
         counts,
         waiting_for: None,
         waiting_until: None,
