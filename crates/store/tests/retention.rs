@@ -105,6 +105,8 @@ async fn ids_go_on_to_the_next_partition_when_the_present_one_is_old_and_never_b
     let (_test, mut conn, first) = filled().await;
     assert_eq!(first, 1);
     let at = at(&mut conn).await;
+    // The audiences of the filler are three months old, its tasks are not.
+    assert_eq!(retention::rotate(&mut conn, at).await.unwrap(), 3);
     let made = retention::rotate(&mut conn, at).await.unwrap();
     assert_eq!((made, next_task_id(&mut conn).await), (0, 13));
     let later = at + TimeDelta::days(31);
