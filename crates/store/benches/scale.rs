@@ -55,6 +55,7 @@ async fn run(database: &Database) {
         }
     };
     measure(&mut conn, filled).await;
+    drop(conn);
     database.close().await;
 }
 

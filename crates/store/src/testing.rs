@@ -6,6 +6,7 @@
 #![expect(clippy::expect_used, reason = "a test without its database should panic and say why")]
 
 mod fill;
+mod sizes;
 
 use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -24,6 +25,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use tokio::sync::OnceCell;
 
 pub use fill::{Filled, fill};
+pub use sizes::{Size, sizes};
 
 use crate::Database;
 use crate::private_cluster::{

@@ -26,10 +26,11 @@ async fn count(conn: &mut PgConnection, statement: &'static str) -> i64 {
 
 const BEFORE: &str = include_str!("../../../migrations/0001_foundation.sql");
 const PARTITIONS: &str = include_str!("../../../migrations/0002_partitions.sql");
-const SINCE: [&str; 3] = [
+const SINCE: [&str; 4] = [
     include_str!("../../../migrations/0003_inbox.sql"),
     include_str!("../../../migrations/0004_retention.sql"),
     include_str!("../../../migrations/0005_message_columns.sql"),
+    include_str!("../../../migrations/0006_vacuum.sql"),
 ];
 
 /// Rows of every table that is partitioned now, up to ids beyond the size of one partition.
