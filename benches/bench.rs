@@ -77,6 +77,7 @@ impl Bench {
         let mut sizes = if args.is_full { FULL } else { SMALL };
         sizes.rounds = args.rounds.unwrap_or(sizes.rounds);
         sizes.single = args.messages.unwrap_or(sizes.single);
+        sizes.peers = args.messages.unwrap_or(sizes.peers);
         Self {
             args,
             sizes,
