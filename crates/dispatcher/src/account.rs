@@ -18,14 +18,15 @@ use store::{
     runs,
 };
 use tokio::{
-    sync::{Notify, Semaphore, mpsc},
+    sync::{Notify, mpsc},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
 use vendors::{Account, AccountConfig, codes};
 
 use crate::{
-    Shared, breaker::Breaker, commit, judge::Judge, live::AccountLive, pace, pace::Pace, pacer, trust::Trust,
+    Shared, breaker::Breaker, commit, judge::Judge, live::AccountLive, pace, pace::Pace, pacer, slots::Slots,
+    trust::Trust,
 };
 
 /// How often the running tasks are looked up when nothing wakes the account.
@@ -40,7 +41,7 @@ pub(crate) struct AccountState {
     pub(crate) config: AccountConfig,
     pub(crate) client: Arc<Account>,
     paces: HashMap<String, Pace>,
-    pub(crate) in_flight: Arc<Semaphore>,
+    pub(crate) slots: Slots,
     pub(crate) requests: Option<DefaultDirectRateLimiter>,
     pub(crate) breaker: Breaker,
     pub(crate) wake: Notify,
@@ -60,7 +61,7 @@ impl AccountState {
             .collect();
         Self {
             paces,
-            in_flight: Arc::new(Semaphore::new(config.max_in_flight)),
+            slots: Slots::new(config.max_in_flight),
             requests: config
                 .requests_per_second
                 .and_then(|rate| pace::limiter(rate, (rate * 0.03).ceil().max(1.0) as u32)),
@@ -243,7 +244,7 @@ async fn look(shared: &Shared, owner: &Owner, plans: &HashMap<String, Arc<pacer:
         &account.config.name,
         AccountLive {
             is_owned: true,
-            in_flight: account.config.max_in_flight.saturating_sub(account.in_flight.available_permits()),
+            in_flight: account.slots.in_flight(),
             messages_per_second: 0.0,
             breaker_open_for: open_until
                 .map(|until| until.saturating_duration_since(tokio::time::Instant::now())),

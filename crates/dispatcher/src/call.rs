@@ -12,7 +12,10 @@ use store::{
     intents::Taken,
     outcomes::{Again, CallResult, Outcome},
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    time::Instant,
+};
 use vendors::{Outgoing, codes};
 
 use crate::{
@@ -30,6 +33,7 @@ pub(crate) struct Call {
     /// Who is sent to, and in the same order what.
     pub(crate) taken: Vec<Taken>,
     pub(crate) outgoing: Vec<Outgoing>,
+    /// Given back when the call is over.
     pub(crate) permit: Option<OwnedSemaphorePermit>,
     pub(crate) jobs: mpsc::Sender<Job>,
 }
@@ -47,6 +51,9 @@ impl Call {
     pub(crate) async fn run(self, shared: Arc<Shared>, owner: Arc<Owner>) {
         let account = Arc::clone(&owner.account);
         let n = u32::try_from(self.outgoing.len()).unwrap_or(u32::MAX);
+        let Some(place) = account.slots.call().await else {
+            return self.withdraw(&shared, &account).await;
+        };
         if let Some(pace) = account.pace(&self.facts.run.sender) {
             pace.depart(n).await;
         }
@@ -54,7 +61,10 @@ impl Call {
             return self.withdraw(&shared, &account).await;
         }
         shared.live.departed(&account.config.name, self.facts.run.task_id, n);
+        let began = Instant::now();
         let verdicts = self.send(&account).await;
+        account.slots.called(began.elapsed());
+        drop(place);
         account.breaker.observe(verdicts.iter().any(is_usable));
         let about = About {
             call: &self,

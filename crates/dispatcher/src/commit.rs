@@ -20,7 +20,10 @@ use store::{
     leases,
     outcomes::Outcome,
 };
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    time::Instant,
+};
 use vendors::Outgoing;
 
 use crate::{Shared, account::Owner, call::Call, pacer::Heard, run::RunFacts};
@@ -83,6 +86,7 @@ pub(crate) async fn run(shared: Arc<Shared>, owner: Arc<Owner>, mut jobs: mpsc::
         }
         let closed = closed_by(&mut open, &recorded);
         number += 1;
+        let began = Instant::now();
         match commit(
             &shared,
             &owner,
@@ -91,6 +95,7 @@ pub(crate) async fn run(shared: Arc<Shared>, owner: Arc<Owner>, mut jobs: mpsc::
         .await
         {
             Some(results) => {
+                owner.account.slots.committed(began.elapsed());
                 for (taking, committed) in takings.into_iter().zip(results) {
                     begin(&shared, &owner, &mut open, *taking, committed);
                 }

@@ -15,6 +15,7 @@ mod ownership;
 mod pace;
 mod pacer;
 mod run;
+mod slots;
 mod trust;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};

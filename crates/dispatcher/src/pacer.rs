@@ -16,7 +16,7 @@ use store::{
     runs::{self, Due, Run},
 };
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, mpsc},
+    sync::{Notify, mpsc},
     time::Instant,
 };
 use vendors::SenderConfig;
@@ -240,9 +240,11 @@ impl Pacer {
     /// Takes one request's worth of recipients of a task and hands them to the committer.
     async fn take_from(&mut self, index: usize, most: usize) {
         let account = Arc::clone(&self.owner.account);
-        let Ok(mut permits) = Arc::clone(&account.in_flight).acquire_many_owned(1).await else { return };
         let is_batch = account.client.max_batch() > 1;
-        let wanted = self.wanted(is_batch, most, &mut permits);
+        let chunk = account.pace(&self.sender.from).map_or(u32::MAX, crate::pace::Pace::chunk) as usize;
+        let calls = if is_batch { 1 } else { SINGLES.min(most).min(chunk) };
+        let Some(permits) = account.slots.take(calls).await else { return };
+        let wanted = if is_batch { self.batch.min(most.saturating_mul(10)) } else { permits.num_permits() };
         let run = &mut self.runs[index];
         let wanted = run.spacing.as_ref().map_or(wanted, |spacing| wanted.min(spacing.chunk()));
         let (source, candidates) = candidates(run, wanted);
@@ -273,22 +275,6 @@ impl Pacer {
         let taking = Taking { intent, facts, rendered, permits, is_batch, jobs, heard };
         // The committer ends only after this pacer.
         let _ = self.jobs.send(Job::Intent(Box::new(taking))).await;
-    }
-
-    /// How many one request may take now; single calls need a permit each.
-    fn wanted(&self, is_batch: bool, most: usize, permits: &mut OwnedSemaphorePermit) -> usize {
-        if is_batch {
-            return self.batch.min(most.saturating_mul(10));
-        }
-        let chunk = self.owner.account.pace(&self.sender.from).map_or(u32::MAX, crate::pace::Pace::chunk);
-        let wanted = SINGLES.min(most).min(chunk as usize);
-        let free = self.owner.account.in_flight.available_permits().min(wanted.saturating_sub(1));
-        if let Some(more) = u32::try_from(free).ok().filter(|free| *free > 0)
-            && let Ok(more) = Arc::clone(&self.owner.account.in_flight).try_acquire_many_owned(more)
-        {
-            permits.merge(more);
-        }
-        permits.num_permits()
     }
 
     async fn next_id(&mut self) -> Option<i64> {

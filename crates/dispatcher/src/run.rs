@@ -24,8 +24,9 @@ use tokio::{
 };
 use vendors::{Account, Compiled};
 
-/// Recipients read in one statement.
-const PAGE: i64 = 500;
+/// Recipients read in one statement: few at first, since many tasks may run at once, and twice as many whenever a page is
+/// gone before the next is there.
+const PAGE: std::ops::RangeInclusive<i64> = 250..=4000;
 
 /// The weights of high, normal and low among the tasks of one sender.
 const WEIGHTS: [u8; 3] = [8, 2, 1];
@@ -56,6 +57,8 @@ pub(crate) struct TaskRun {
     /// Who comes next from beyond the cursor.
     pub(crate) fresh: VecDeque<Recipient>,
     pages: mpsc::Receiver<Vec<Recipient>>,
+    /// Pages were gone before the next was there.
+    is_starved: Arc<AtomicBool>,
     /// Who is due to be tried again.
     pub(crate) due: VecDeque<Due>,
     /// Who of them was handed on and not heard of since.
@@ -87,12 +90,14 @@ impl TaskRun {
         }
         let category = Category::from_i16(run.category).unwrap_or(Category::Marketing);
         let compiled = account.compile(&message, &columns, &run.sender, category).map_err(complain)?;
+        let is_starved = Arc::new(AtomicBool::new(false));
         let spacing = run.messages_per_second.map(|rate| Spacing::new(rate, account.max_batch() > 1));
         Ok(Self {
             spacing,
             cursor: run.cursor,
             fresh: VecDeque::new(),
-            pages: read_pages(db.clone(), &run, Arc::clone(wake)),
+            pages: read_pages(db.clone(), &run, Arc::clone(wake), Arc::clone(&is_starved)),
+            is_starved,
             due: VecDeque::new(),
             in_hand: HashSet::new(),
             retry_next: false,
@@ -108,10 +113,15 @@ impl TaskRun {
 
     /// Takes in the pages that have been read until `wanted` recipients are at hand.
     pub(crate) fn refill(&mut self, wanted: usize) {
-        while self.fresh.len() < wanted
-            && let Ok(page) = self.pages.try_recv()
-        {
-            self.fresh.extend(page);
+        while self.fresh.len() < wanted {
+            match self.pages.try_recv() {
+                Ok(page) => self.fresh.extend(page),
+                Err(mpsc::error::TryRecvError::Empty) => {
+                    self.is_starved.store(true, Ordering::Relaxed);
+                    return;
+                }
+                Err(mpsc::error::TryRecvError::Disconnected) => return,
+            }
         }
     }
 
@@ -170,15 +180,21 @@ impl Spacing {
 }
 
 /// Reads the audience from the cursor on, a page ahead, until the receiver is dropped.
-fn read_pages(db: Database, run: &Run, wake: Arc<Notify>) -> mpsc::Receiver<Vec<Recipient>> {
+fn read_pages(
+    db: Database,
+    run: &Run,
+    wake: Arc<Notify>,
+    is_starved: Arc<AtomicBool>,
+) -> mpsc::Receiver<Vec<Recipient>> {
     let (sender, receiver) = mpsc::channel(1);
     let (audience_id, total, mut after) = (run.audience_id, run.total, run.cursor);
     tokio::spawn(async move {
+        let mut limit = *PAGE.start();
         while after < total {
             let page = async {
                 let mut conn =
                     db.general.acquire().await.map_err(store::Error::database("reading recipients"))?;
-                recipients::page_after(&mut conn, audience_id, after, PAGE).await
+                recipients::page_after(&mut conn, audience_id, after, limit).await
             };
             match page.await {
                 Ok(page) if page.is_empty() => {
@@ -196,6 +212,9 @@ fn read_pages(db: Database, run: &Run, wake: Arc<Notify>) -> mpsc::Receiver<Vec<
                         return;
                     }
                     wake.notify_one();
+                    if is_starved.swap(false, Ordering::Relaxed) {
+                        limit = (limit * 2).min(*PAGE.end());
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(audience.id = audience_id, %error, "recipients cannot be read; trying again");
