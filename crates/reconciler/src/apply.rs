@@ -24,11 +24,13 @@ use crate::{
 };
 
 /// Read in one step: so that a backlog is applied with few statements a report, and within bounded memory.
-const STEP: Limit = Limit { entries: 5_000, bytes: 2 << 20 };
+const STEP: Limit = Limit { entries: 2_500, bytes: 1 << 20 };
 /// Read in one step when entries are applied one by one.
 const ONE: Limit = Limit { entries: 1, bytes: 1 };
 /// Reports applied in one step, about: an entry may hold a hundred.
-const REPORTS: usize = 5_000;
+const REPORTS: usize = 2_500;
+/// Entries read between two chances for others: what answers callbacks waits for the same few threads.
+const AT_A_TIME: usize = 100;
 /// Between the beginnings of two looks at the least. What comes first is applied at once; what comes behind it is
 /// gathered, because a step of many costs a fraction of many steps.
 const GATHER: Duration = Duration::from_millis(100);
@@ -164,13 +166,13 @@ impl Applier {
         if entries.is_empty() {
             return Ok(false);
         }
-        let step = self.read(entries);
+        let step = self.read(entries).await;
         let is_more = is_more || step.is_full;
         let is_applied = self.apply(transaction, &step).await?;
         Ok(is_more || !is_applied)
     }
 
-    fn read(&self, mut entries: Vec<Entry>) -> Step {
+    async fn read(&self, mut entries: Vec<Entry>) -> Step {
         let mut step = Step::default();
         let mut read = 0;
         for entry in &entries {
@@ -178,6 +180,9 @@ impl Applier {
                 break;
             }
             read += 1;
+            if read % AT_A_TIME == 0 {
+                tokio::task::yield_now().await;
+            }
             for news in news(&self.shared, &self.lease, entry) {
                 match news {
                     News::Status(report) => step.received.push((report, entry.received_at)),
@@ -281,8 +286,11 @@ async fn apply_reports(
     let found = reports::find(conn, &lease.account, received.iter().map(|(report, _)| report)).await?;
     failures.learn(conn, &found).await?;
     let mut round = Round::new(&found);
-    for report in received {
-        round.apply(report, failures);
+    for some in received.chunks(AT_A_TIME) {
+        for report in some {
+            round.apply(report, failures);
+        }
+        tokio::task::yield_now().await;
     }
     let (changes, early) = round.finish();
     if !reports::write(conn, &changes).await? {

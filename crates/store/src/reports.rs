@@ -140,15 +140,14 @@ pub async fn find<'a>(
     }
     let mut found = Found::default();
     found.read_by_hash(conn, &mut asked.hashes).await?;
-    found.read_by_key(conn, asked.keys).await?;
     found.keep_only(conn, account).await?;
+    found.read_by_key(conn, account, asked.keys).await?;
     // Ids that no message of the account bears any more: of older calls.
     let known: HashSet<i64> = found.by_vendor_id.keys().map(|id| vendor_hash(id)).collect();
     asked.hashes.retain(|hash| !known.contains(hash));
     let older = older_calls(conn, asked.hashes).await?;
     if !older.is_empty() {
-        found.read_by_key(conn, older.iter().map(|(_, key)| *key).collect()).await?;
-        found.keep_only(conn, account).await?;
+        found.read_by_key(conn, account, older.iter().map(|(_, key)| *key).collect()).await?;
     }
     let of_account = older.into_iter().filter(|(_, key)| found.by_recipient.contains_key(key));
     found.by_old_hash = of_account.collect();
@@ -168,18 +167,18 @@ struct Asked {
     hashes: Vec<i64>,
 }
 
-/// What is read of each message, of `messages m`.
+/// What is read of each message.
 macro_rules! select_standing {
-    ($from:literal) => {
+    ($which:literal) => {
         concat!(
             "SELECT m.task_id, m.no, m.state, m.attempt, m.request_id, m.vendor_id, m.code,
                     -- Asked only where it can be: most messages have never been tried again.
                     CASE WHEN m.state = 6 THEN EXISTS (SELECT FROM retries r WHERE r.task_id = m.task_id
                                                                                AND r.no = m.no)
                          ELSE false END,
-                    m.sent_at IS NOT NULL, m.delivered_at IS NOT NULL, m.read_at IS NOT NULL ",
-            // LIMIT keeps each look a probe of an index, whatever the planner believes of the table.
-            $from
+                    m.sent_at IS NOT NULL, m.delivered_at IS NOT NULL, m.read_at IS NOT NULL
+             FROM messages m WHERE ",
+            $which
         )
     };
 }
@@ -203,14 +202,11 @@ impl Found {
         if hashes.is_empty() {
             return Ok(());
         }
-        let rows = sqlx::query(select_standing!(
-            "FROM UNNEST($1::bigint[]) AS i (hash)
-             CROSS JOIN LATERAL (SELECT * FROM messages WHERE vendor_hash = i.hash LIMIT 1000) m"
-        ))
-        .bind(hashes.as_slice())
-        .fetch_all(conn)
-        .await
-        .map_err(Error::database("finding messages by vendor id"))?;
+        let rows = sqlx::query(select_standing!("m.vendor_hash = ANY ($1)"))
+            .bind(hashes.as_slice())
+            .fetch_all(conn)
+            .await
+            .map_err(Error::database("finding messages by vendor id"))?;
         for row in &rows {
             let (standing, vendor_id) = standing(row)?;
             let key = (standing.task_id, standing.no);
@@ -222,47 +218,43 @@ impl Found {
         Ok(())
     }
 
-    async fn read_by_key(&mut self, conn: &mut PgConnection, mut keys: Vec<Key>) -> Result<()> {
+    async fn read_by_key(
+        &mut self,
+        conn: &mut PgConnection,
+        account: &str,
+        mut keys: Vec<Key>,
+    ) -> Result<()> {
         keys.retain(|key| !self.by_recipient.contains_key(key));
+        let own = of_account(conn, account, keys.iter().map(|(task_id, _)| *task_id).collect()).await?;
+        keys.retain(|(task_id, _)| own.contains(task_id));
         // In the order in which the rows lie: neighbours share pages.
         keys.sort_unstable();
         keys.dedup();
         if keys.is_empty() {
             return Ok(());
         }
-        let rows = sqlx::query(select_standing!(
-            "FROM UNNEST($1::bigint[], $2::integer[]) AS i (task_id, no)
-             CROSS JOIN LATERAL (SELECT * FROM messages WHERE task_id = i.task_id AND no = i.no LIMIT 1) m"
-        ))
-        .bind(keys.iter().map(|(task_id, _)| *task_id).collect::<Vec<_>>())
-        .bind(keys.iter().map(|(_, no)| *no).collect::<Vec<_>>())
-        .fetch_all(conn)
-        .await
-        .map_err(Error::database("reading the messages of reports"))?;
-        for row in &rows {
-            let (standing, _) = standing(row)?;
-            self.by_recipient.insert((standing.task_id, standing.no), standing);
+        // A statement for each task: its partition is then chosen once, and not for every row.
+        for of_task in keys.chunk_by(|(task, _), (next, _)| task == next) {
+            let Some((task_id, _)) = of_task.first() else { continue };
+            let rows = sqlx::query(select_standing!("m.task_id = $1 AND m.no = ANY ($2)"))
+                .bind(task_id)
+                .bind(of_task.iter().map(|(_, no)| *no).collect::<Vec<_>>())
+                .fetch_all(&mut *conn)
+                .await
+                .map_err(Error::database("reading the messages of reports"))?;
+            for row in &rows {
+                let (standing, _) = standing(row)?;
+                self.by_recipient.insert((standing.task_id, standing.no), standing);
+            }
         }
         Ok(())
     }
 
-    /// Forgets messages of other accounts' tasks: a token of one account must not move another's messages.
+    /// Forgets messages of other accounts' tasks.
     async fn keep_only(&mut self, conn: &mut PgConnection, account: &str) -> Result<()> {
-        let tasks: BTreeSet<i64> = self.by_recipient.keys().map(|(task_id, _)| *task_id).collect();
-        if tasks.is_empty() {
-            return Ok(());
-        }
-        let of_account: Vec<i64> =
-            sqlx::query_scalar("SELECT id FROM tasks WHERE id = ANY ($1) AND account = $2")
-                .bind(tasks.iter().copied().collect::<Vec<_>>())
-                .bind(account)
-                .fetch_all(conn)
-                .await
-                .map_err(Error::database("looking up the tasks of reports"))?;
-        if of_account.len() < tasks.len() {
-            self.by_recipient.retain(|(task_id, _), _| of_account.contains(task_id));
-            self.by_vendor_id.retain(|_, (task_id, _)| of_account.contains(task_id));
-        }
+        let own = of_account(conn, account, self.by_recipient.keys().map(|key| key.0).collect()).await?;
+        self.by_recipient.retain(|(task_id, _), _| own.contains(task_id));
+        self.by_vendor_id.retain(|_, (task_id, _)| own.contains(task_id));
         Ok(())
     }
 
@@ -290,6 +282,20 @@ impl Found {
         }
         Ok(())
     }
+}
+
+/// Which of the tasks are the account's: a token of one account must not move another's messages.
+async fn of_account(conn: &mut PgConnection, account: &str, tasks: BTreeSet<i64>) -> Result<HashSet<i64>> {
+    if tasks.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let own: Vec<i64> = sqlx::query_scalar("SELECT id FROM tasks WHERE id = ANY ($1) AND account = $2")
+        .bind(tasks.into_iter().collect::<Vec<_>>())
+        .bind(account)
+        .fetch_all(conn)
+        .await
+        .map_err(Error::database("looking up the tasks of reports"))?;
+    Ok(own.into_iter().collect())
 }
 
 /// The recipients whose older calls had ids with these hashes, of any account.
