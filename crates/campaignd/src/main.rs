@@ -19,6 +19,10 @@ use clap::Parser;
 use cli::Cli;
 use context::Outcome;
 
+/// Chosen by measurement (BENCHMARKS.md): many small allocations on several threads, freed on others.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start(&cli);

@@ -53,7 +53,8 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
     let accounts = connect(&config, &clock)?;
     let inbox = Inbox::start(database.clone(), clock.clone());
     let limits = Limits { max_upload_bytes: config.server.max_upload_bytes, ..Limits::default() };
-    let importer = Importer::new(&database, clock.clone(), node, limits);
+    let importer =
+        Importer::new(&database, clock.clone(), node, limits).with_folder(config.database.data_dir.clone());
     let running = live::Running::default();
     let end_of_serving = CancellationToken::new();
     let state = AppState::new(server::Parts {
