@@ -7,6 +7,10 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -283,14 +287,21 @@ pub fn keep(how: &str) -> Result<()> {
     let mut daemon = command.spawn().with_context(|| format!("start {PROGRAM}"))?;
     println!("{}", daemon.id());
     let pid = Pid::from_raw(daemon.id().cast_signed());
+    let is_over = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&is_over);
     std::thread::spawn(move || {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        told.store(true, Ordering::SeqCst);
         // Its database ends with it.
         let _ = kill(pid, Signal::SIGTERM);
         std::thread::sleep(STOP);
         let _ = kill(pid, Signal::SIGKILL);
     });
     daemon.wait()?;
+    if is_over.load(Ordering::SeqCst) {
+        // A benchmark that was killed cannot do it.
+        let _ = fs::remove_dir_all(&folder);
+    }
     Ok(())
 }
 

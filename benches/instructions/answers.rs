@@ -93,4 +93,4 @@ fn judge_answer(answer: Answer) -> (Vec<Verdict>, Answer) {
     (judge(black_box(&answer)), answer)
 }
 
-library_benchmark_group!(name = answers, benchmarks = judge_answer);
+library_benchmark_group!(name = judging, benchmarks = judge_answer);

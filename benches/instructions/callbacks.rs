@@ -68,11 +68,11 @@ fn parse_callback((vendor, body): Callback) -> (Vec<News>, Vec<u8>) {
     (callback::parse(vendor, black_box(&body)).unwrap(), body)
 }
 
-/// What is done before a callback is answered.
+// What is done before a callback is answered.
 #[library_benchmark]
 #[bench::exotel_hundred(args = (100), setup = exotel, config = at_most(budgets::CALLBACK_EXOTEL_HUNDRED_CHECKED))]
 fn check_callback((vendor, body): Callback) -> (Result<(), MalformedCallback>, Vec<u8>) {
     (callback::check(vendor, black_box(&body)), body)
 }
 
-library_benchmark_group!(name = callbacks, benchmarks = [parse_callback, check_callback]);
+library_benchmark_group!(name = parsing, benchmarks = [parse_callback, check_callback]);

@@ -16,6 +16,8 @@ mod statuses;
 
 use gungraun::main;
 
-use crate::{answers::answers, callbacks::callbacks, messages::messages, phones::phones, statuses::statuses};
+use crate::{
+    answers::judging, callbacks::parsing, messages::rendering, phones::reading, statuses::applying,
+};
 
-main!(library_benchmark_groups = phones, messages, answers, callbacks, statuses);
+main!(library_benchmark_groups = reading, rendering, judging, parsing, applying);

@@ -71,4 +71,4 @@ fn body_of_a_hundred(messages: Vec<Outgoing>) -> (Bytes, Vec<Outgoing>) {
     (measured::request_body(Some(callback), black_box(&messages)), messages)
 }
 
-library_benchmark_group!(name = messages, benchmarks = [render_a_hundred, body_of_a_hundred]);
+library_benchmark_group!(name = rendering, benchmarks = [render_a_hundred, body_of_a_hundred]);

@@ -68,4 +68,4 @@ fn normalise_a_hundred(rows: Rows) -> (Vec<Result<Phone, PhoneProblem>>, Rows) {
     (read(black_box(&rows)), rows)
 }
 
-library_benchmark_group!(name = phones, benchmarks = normalise_a_hundred);
+library_benchmark_group!(name = reading, benchmarks = normalise_a_hundred);

@@ -95,4 +95,4 @@ fn apply_statuses(mut work: Work) -> ((Deltas, Vec<Decision>), Work) {
     (apply_to_a_hundred(black_box(&mut work)), work)
 }
 
-library_benchmark_group!(name = statuses, benchmarks = apply_statuses);
+library_benchmark_group!(name = applying, benchmarks = apply_statuses);
