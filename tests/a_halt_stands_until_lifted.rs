@@ -91,7 +91,9 @@ fn assert_each_once_but(world: &World, numbers: Range<usize>, twice: Option<usiz
 /// Two tasks of an account whose credentials stop working in the middle.
 async fn credentials_stop_working(fault: FaultAction, code: &str) {
     let fault = FaultRule::new(fault);
-    let world = World::new().simulator(vendors(Vec::new())).account(account()).start().await;
+    // Slow enough that the faults begin in the middle on any machine.
+    let account = account().sender("messages_per_second", 150);
+    let world = World::new().simulator(vendors(Vec::new())).account(account).start().await;
     let tasks = [launch(&world, FIRST, |_| ()).await, launch(&world, SECOND, |_| ()).await];
     assert!(world.simulator.wait_for_accepted(100, within(10)).await);
     world.simulator.set_faults(vec![fault]);

@@ -5,7 +5,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,7 +24,7 @@ use store::{
     outcomes::Outcome,
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc},
+    sync::{Notify, OwnedSemaphorePermit, mpsc},
     time::Instant,
 };
 use vendors::Outgoing;
@@ -52,8 +55,38 @@ pub(crate) struct Taking {
     /// All in one call, or one call each.
     pub(crate) is_batch: bool,
     pub(crate) jobs: mpsc::Sender<Job>,
+    /// Where it stands until its group begins.
+    pub(crate) queued: Arc<Queued>,
     /// Tells the pacer that retries have been heard of.
     pub(crate) heard: mpsc::UnboundedSender<Heard>,
+}
+
+/// The intents of one pacer that wait for their group.
+///
+/// A pacer that handed on each place as it came free would write an intent for each message: while one waits, the places
+/// gather for the next.
+#[derive(Debug, Default)]
+pub(crate) struct Queued {
+    count: AtomicUsize,
+    changed: Notify,
+}
+
+impl Queued {
+    pub(crate) fn entered(&self) {
+        self.count.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn left(&self) {
+        self.count.fetch_sub(1, Ordering::AcqRel);
+        self.changed.notify_one();
+    }
+
+    /// Waits until none waits.
+    pub(crate) async fn empty(&self) {
+        while self.count.load(Ordering::Acquire) > 0 {
+            self.changed.notified().await;
+        }
+    }
 }
 
 /// An outcome and what it does around it.
@@ -76,7 +109,10 @@ pub(crate) async fn run(shared: Arc<Shared>, owner: Arc<Owner>, mut jobs: mpsc::
         let (mut takings, mut recorded) = (Vec::new(), Vec::new());
         for job in group.drain(..) {
             match job {
-                Job::Intent(taking) => takings.push(taking),
+                Job::Intent(taking) => {
+                    taking.queued.left();
+                    takings.push(taking);
+                }
                 Job::Outcomes(outcomes) => recorded.extend(outcomes),
             }
         }

@@ -25,7 +25,7 @@ use crate::{
     Shared,
     account::{Owner, batch_size},
     breaker::Gate,
-    commit::{Job, Taking},
+    commit::{Job, Queued, Taking},
     run::{Spacing, TaskRun},
 };
 
@@ -64,6 +64,7 @@ pub(crate) struct Pacer {
     sender: SenderConfig,
     plan: Arc<Plan>,
     jobs: mpsc::Sender<Job>,
+    queued: Arc<Queued>,
     heard: (mpsc::UnboundedSender<Heard>, mpsc::UnboundedReceiver<Heard>),
     runs: VecDeque<TaskRun>,
     ids: std::ops::Range<i64>,
@@ -92,6 +93,7 @@ impl Pacer {
             sender,
             plan,
             jobs,
+            queued: Arc::default(),
             // As many entries as there are intents under way, which the jobs' queue bounds.
             heard: mpsc::unbounded_channel(),
             runs: VecDeque::new(),
@@ -243,6 +245,9 @@ impl Pacer {
         let is_batch = account.client.max_batch() > 1;
         let chunk = account.pace(&self.sender.from).map_or(u32::MAX, crate::pace::Pace::chunk) as usize;
         let calls = if is_batch { 1 } else { SINGLES.min(most).min(chunk) };
+        if calls > account.slots.free() {
+            self.queued.empty().await;
+        }
         let Some(permits) = account.slots.take(calls).await else { return };
         let wanted = if is_batch { self.batch.min(most.saturating_mul(10)) } else { permits.num_permits() };
         let run = &mut self.runs[index];
@@ -272,7 +277,9 @@ impl Pacer {
             is_marketing: facts.is_marketing,
         };
         let (jobs, heard) = (self.jobs.clone(), self.heard.0.clone());
-        let taking = Taking { intent, facts, rendered, permits, is_batch, jobs, heard };
+        let queued = Arc::clone(&self.queued);
+        queued.entered();
+        let taking = Taking { intent, facts, rendered, permits, is_batch, jobs, queued, heard };
         // The committer ends only after this pacer.
         let _ = self.jobs.send(Job::Intent(Box::new(taking))).await;
     }

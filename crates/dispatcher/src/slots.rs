@@ -58,6 +58,11 @@ impl Slots {
         Some(permits)
     }
 
+    /// Places that could be taken now.
+    pub(crate) fn free(&self) -> usize {
+        self.taken.available_permits()
+    }
+
     /// Waits for a place at the vendor. None: others have held theirs for too long.
     pub(crate) async fn call(&self) -> Option<OwnedSemaphorePermit> {
         if let Ok(permit) = Arc::clone(&self.calls).try_acquire_owned() {
