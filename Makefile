@@ -3,10 +3,11 @@
 #   make test [ARGS=…]           all tests, on a real PostgreSQL
 #   make check                   formatting, lints, documentation, dependencies: what .ci/run checks besides the tests
 #   make bench [ARGS=…]          the goals of speed and size, each as a ratio to a reference taken in the same run
+#   make instructions [ARGS=…]   how many instructions the pure hot functions need, each held to its budget
 
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench
+.PHONY: help demo test check bench instructions
 # The path goes through the environment, so that no character in it needs care.
 export CSV
 
@@ -39,3 +40,7 @@ check:
 bench:
 	@scripts/ensure.sh rust postgres
 	@$(CARGO) bench --quiet --package campaignd --bench goals -- $(ARGS)
+
+instructions:
+	@scripts/ensure.sh rust valgrind
+	@CARGO="$(CARGO)" scripts/instructions.sh $(ARGS)

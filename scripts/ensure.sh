@@ -64,9 +64,30 @@ ensure_lints() {
     done
 }
 
+# Valgrind, and the program that runs it: of exactly the library's version, for they speak a protocol of their own.
+# It goes into target/tools, so that nobody's own programs are replaced; unoptimised, because it waits most of its time.
+ensure_valgrind() {
+    cd "$(dirname "$0")/.."
+    version=$(sed -n '/^name = "gungraun"$/{n;s/^version = "\(.*\)"$/\1/p;}' Cargo.lock)
+    [ -n "$version" ] || fail "Cargo.lock names no version of gungraun, which counts the instructions."
+    if ! command -v valgrind >/dev/null 2>&1; then
+        may_install || fail "Valgrind is missing: it counts the instructions. Install it, for example with:" \
+            "sudo apt-get install valgrind libc6-dbg"
+        install valgrind libc6-dbg
+    fi
+    runner=target/tools/bin/gungraun-runner
+    [ "$("$runner" --version 2>/dev/null)" = "gungraun-runner $version" ] && return 0
+    printf 'installing gungraun-runner %s into target/tools\n' "$version" >&2
+    CARGO_PROFILE_DEV_DEBUG=false cargo install gungraun-runner --version "=$version" --locked --debug --quiet \
+        --force --root target/tools --target-dir target/tools/build >&2 ||
+        fail "gungraun-runner $version could not be installed: it runs the counting of instructions." \
+            "It comes from crates.io; with a network: scripts/ensure.sh rust valgrind"
+    rm -rf target/tools/build
+}
+
 for need in "$@"; do
     case "$need" in
-        rust | postgres | lints) "ensure_$need" ;;
-        *) fail "scripts/ensure.sh: unknown need: $need (known: rust, postgres, lints)" ;;
+        rust | postgres | lints | valgrind) "ensure_$need" ;;
+        *) fail "scripts/ensure.sh: unknown need: $need (known: rust, postgres, lints, valgrind)" ;;
     esac
 done

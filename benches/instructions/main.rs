@@ -16,8 +16,6 @@ mod statuses;
 
 use gungraun::main;
 
-use crate::{
-    answers::judging, callbacks::parsing, messages::rendering, phones::reading, statuses::applying,
-};
+use crate::{answers::judging, callbacks::parsing, messages::rendering, phones::reading, statuses::applying};
 
 main!(library_benchmark_groups = reading, rendering, judging, parsing, applying);

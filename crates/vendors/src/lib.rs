@@ -7,6 +7,8 @@
 pub mod account;
 pub mod callback;
 pub mod codes;
+#[doc(hidden)]
+pub mod measured;
 pub mod records;
 pub mod secret;
 
@@ -14,6 +16,7 @@ mod bounds;
 mod connections;
 mod exotel;
 mod http;
+mod http1;
 mod read;
 mod sobot_in;
 mod sobot_io;

@@ -88,7 +88,7 @@ impl Client {
     }
 }
 
-fn judge_answer(answer: &Answer, facts: &MessageFacts, count: usize) -> Vec<Verdict> {
+pub fn judge_answer(answer: &Answer, facts: &MessageFacts, count: usize) -> Vec<Verdict> {
     match answer.status {
         200..=299 => judge_items(answer, facts, count),
         400 | 413 | 422 if count > 1 => vec![Verdict::Split(split(answer)); count],

@@ -7,6 +7,7 @@ mod translate;
 mod wire;
 
 pub use callback::{read_callback, status_by_name};
-pub use client::Client;
+pub use client::{Client, judge_answer};
 pub(crate) use codes::CODES;
 pub use translate::translate;
+pub use wire::request_body;

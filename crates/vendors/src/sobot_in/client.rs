@@ -83,7 +83,7 @@ fn body_status(said: &Said, answer: &Answer) -> Option<u16> {
     ((200..=299).contains(&answer.status) && (400..=599).contains(&code)).then_some(code)
 }
 
-fn judge_answer(answer: &Answer, facts: &MessageFacts) -> Verdict {
+pub fn judge_answer(answer: &Answer, facts: &MessageFacts) -> Verdict {
     let said = wire::read_answer(&answer.body);
     if answer.status >= 500 {
         return judge_status(answer.status, said.as_ref(), answer, facts);

@@ -174,7 +174,7 @@ fn may_have_sent(envelope: &Envelope) -> bool {
     is_unknown || envelope.is_success() || envelope.message_id().is_some()
 }
 
-fn judge_answer(answer: &Answer, envelope: Option<Envelope>, facts: &MessageFacts) -> Verdict {
+pub fn judge_answer(answer: &Answer, envelope: Option<Envelope>, facts: &MessageFacts) -> Verdict {
     match (answer.status, envelope) {
         (200..=299, Some(envelope)) => judge_envelope(answer, &envelope, facts),
         (200..=299, None) => verdict_of_ours(codes::UNREADABLE_ANSWER, "an answer without ret_code"),
