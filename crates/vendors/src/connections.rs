@@ -1,46 +1,41 @@
 //! Kept-alive connections to one vendor, for the calls that send.
 //!
-//! A call drives its own connection, so that no second task is woken for it. One connection carries one call at a time,
-//! and a call that ends early takes its connection with it. Nothing is ever written twice: only a request that hyper
-//! hands back unwritten, because the vendor closed an idle connection, goes to another one.
+//! One connection carries one call at a time, and a call that ends early takes its connection with it. Nothing is ever
+//! written twice: an idle connection that the vendor has closed is seen before a byte is written to it.
 
 use std::{
-    future::{Future, poll_fn},
+    future::poll_fn,
     pin::Pin,
     sync::{Mutex, PoisonError},
     task::Poll,
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
-use http_body_util::Full;
-use hyper::{
-    Request, Response, Uri,
-    body::{Body as _, Incoming},
-    client::conn::http1::{self, SendRequest},
-};
+use ::http::Uri;
+use bytes::BytesMut;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{
+    io::{AsyncRead as _, ReadBuf},
+    net::TcpStream,
+    time::Instant,
+};
 use tower_service::Service as _;
 
-use crate::http::POOL_IDLE;
+use crate::{
+    http::POOL_IDLE,
+    http1::{self, Answer},
+};
 
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
-type Driver = http1::Connection<Stream, Full<Bytes>>;
+type Stream = TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>;
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// Read at once at the most; answers are small.
-const READ_BUFFER_BYTES: usize = 16 * 1024;
-
 /// Why an exchange brought no whole answer.
-pub enum Broken {
+pub enum Failed {
     /// No connection stands: no byte of the request left.
     Connecting(Cause),
-    /// It failed when the request may have left.
-    Exchanging(hyper::Error),
-    /// The answer is larger than the caller wants.
-    TooLarge,
+    /// The request may have left.
+    Exchanging(http1::Broken),
 }
 
 /// The connections to one vendor.
@@ -52,8 +47,8 @@ pub struct Connections {
 }
 
 struct Connection {
-    sender: SendRequest<Full<Bytes>>,
-    driver: Option<Pin<Box<Driver>>>,
+    stream: Stream,
+    unread: BytesMut,
     idle_since: Instant,
 }
 
@@ -74,27 +69,22 @@ impl Connections {
         Ok(Self { connector, connect_timeout, idle: Mutex::default(), most_idle })
     }
 
-    /// Sends the request to `origin` once and reads at most `limit_bytes` of the answer.
-    pub async fn exchange(
-        &self,
-        origin: &Uri,
-        mut request: Request<Full<Bytes>>,
-        limit_bytes: usize,
-    ) -> Result<(Response<()>, Bytes), Broken> {
-        while let Some(mut connection) = self.take() {
-            match connection.exchange(request, limit_bytes).await {
-                Ok(answer) => {
-                    self.put(connection);
-                    return Ok(answer);
-                }
-                Err((broken, None)) => return Err(broken),
-                Err((_, Some(unwritten))) => request = unwritten,
+    /// Writes the request to `origin` once and reads at most `limit_bytes` of the answer's body.
+    pub async fn exchange(&self, origin: &Uri, request: &[u8], limit_bytes: usize) -> Result<Answer, Failed> {
+        let mut connection = loop {
+            let Some(mut idle) = self.take() else {
+                break self.connect(origin).await.map_err(Failed::Connecting)?;
+            };
+            if idle.is_quiet().await {
+                break idle;
             }
+        };
+        let Connection { stream, unread, .. } = &mut connection;
+        let answer =
+            http1::exchange(stream, request, unread, limit_bytes).await.map_err(Failed::Exchanging)?;
+        if answer.is_reusable {
+            self.put(connection);
         }
-        let mut connection = self.connect(origin).await.map_err(Broken::Connecting)?;
-        // On a new connection a request that comes back is not worth a closer look: it counts as lost.
-        let answer = connection.exchange(request, limit_bytes).await.map_err(|(broken, _)| broken)?;
-        self.put(connection);
         Ok(answer)
     }
 
@@ -105,9 +95,7 @@ impl Connections {
             connector.call(origin.clone()).await
         };
         let stream = tokio::time::timeout(self.connect_timeout, connecting).await??;
-        let mut builder = http1::Builder::new();
-        let (sender, driver) = builder.read_buf_exact_size(Some(READ_BUFFER_BYTES)).handshake(stream).await?;
-        Ok(Connection { sender, driver: Some(Box::pin(driver)), idle_since: Instant::now() })
+        Ok(Connection { stream: TokioIo::new(stream), unread: BytesMut::new(), idle_since: Instant::now() })
     }
 
     /// The one used last: the others may grow old and be closed.
@@ -122,9 +110,6 @@ impl Connections {
     }
 
     fn put(&self, mut connection: Connection) {
-        if connection.sender.is_closed() || connection.driver.is_none() {
-            return;
-        }
         connection.idle_since = Instant::now();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < self.most_idle {
@@ -134,60 +119,13 @@ impl Connections {
 }
 
 impl Connection {
-    /// On failure the request too, when not a byte of it was written.
-    async fn exchange(
-        &mut self,
-        request: Request<Full<Bytes>>,
-        limit_bytes: usize,
-    ) -> Result<(Response<()>, Bytes), (Broken, Option<Request<Full<Bytes>>>)> {
-        let Self { sender, driver, .. } = self;
-        if let Err(error) = drive(driver, sender.ready()).await {
-            return Err((Broken::Exchanging(error), Some(request)));
-        }
-        let sending = sender.try_send_request(request);
-        let response = drive(driver, sending).await.map_err(|mut failed| {
-            let unwritten = failed.take_message();
-            (Broken::Exchanging(failed.into_error()), unwritten)
-        })?;
-        let (head, body) = response.into_parts();
-        let body = drive(driver, read(body, limit_bytes)).await.map_err(|broken| (broken, None))?;
-        Ok((Response::from_parts(head, ()), body))
+    /// Whether the vendor has neither closed it nor said anything unasked.
+    async fn is_quiet(&mut self) -> bool {
+        let mut byte = [0; 1];
+        poll_fn(|cx| {
+            let read = Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut byte));
+            Poll::Ready(read.is_pending())
+        })
+        .await
     }
-}
-
-/// Lets `work` and the connection that it waits for go on in turn, in one task.
-async fn drive<T>(driver: &mut Option<Pin<Box<Driver>>>, work: impl Future<Output = T>) -> T {
-    let mut work = std::pin::pin!(work);
-    poll_fn(|cx| {
-        if let Poll::Ready(done) = work.as_mut().poll(cx) {
-            return Poll::Ready(done);
-        }
-        let Some(connection) = driver.as_mut() else { return Poll::Pending };
-        if connection.as_mut().poll(cx).is_ready() {
-            *driver = None;
-        }
-        work.as_mut().poll(cx)
-    })
-    .await
-}
-
-async fn read(mut body: Incoming, limit_bytes: usize) -> Result<Bytes, Broken> {
-    if body.size_hint().lower() > limit_bytes as u64 {
-        return Err(Broken::TooLarge);
-    }
-    // Most answers are one frame, which is not copied.
-    let mut first: Option<Bytes> = None;
-    let mut rest = BytesMut::new();
-    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        let Ok(data) = frame.map_err(Broken::Exchanging)?.into_data() else { continue };
-        if first.as_ref().map_or(0, Bytes::len) + rest.len() + data.len() > limit_bytes {
-            return Err(Broken::TooLarge);
-        }
-        match &first {
-            None => first = Some(data),
-            Some(_) => rest.extend_from_slice(&data),
-        }
-    }
-    let first = first.unwrap_or_default();
-    Ok(if rest.is_empty() { first } else { [first, rest.freeze()].concat().into() })
 }

@@ -8,10 +8,9 @@
 
 use std::{error::Error, fmt, time::Duration};
 
+use ::http::Uri;
 use bytes::{Bytes, BytesMut};
 use chrono::DateTime;
-use http_body_util::Full;
-use hyper::{Request, Uri};
 use model::{
     Clock,
     disposition::{Disposition, Rule},
@@ -26,8 +25,8 @@ use tokio::time::Instant;
 
 use crate::{
     AccountConfig, Timeouts, codes,
-    connections::{Broken, Connections},
-    read,
+    connections::{Connections, Failed},
+    http1, read,
 };
 
 /// Idle connections are closed before the vendors do it, so that no request is written into a closing one.
@@ -85,9 +84,9 @@ pub struct Endpoint {
     url: String,
     /// Scheme and host.
     origin: Uri,
-    /// As the request's first line has it.
-    path: Uri,
     headers: HeaderMap,
+    /// The first line and the headers of each request, but for its length.
+    head: Vec<u8>,
 }
 
 impl fmt::Debug for Endpoint {
@@ -158,13 +157,17 @@ impl Http {
         };
         let uri: Uri = url.parse().map_err(|_| refused())?;
         let authority = uri.authority().ok_or_else(refused)?;
-        let path = uri.path_and_query().ok_or_else(refused)?.as_str().parse().map_err(|_| refused())?;
+        let path = uri.path_and_query().ok_or_else(refused)?;
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| refused())?;
         headers.insert(header::HOST, host);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        Ok(Endpoint { url: url.to_owned(), path, headers, origin: uri })
+        let mut head = format!("POST {path} HTTP/1.1\r\n").into_bytes();
+        for (name, value) in &headers {
+            put_header(&mut head, name.as_str(), value.as_bytes());
+        }
+        Ok(Endpoint { url: url.to_owned(), origin: uri, headers, head })
     }
 
     /// Posts once, and reads at most `limit_bytes` of the answer, until `deadline`. `secret` is a header of this call.
@@ -176,31 +179,32 @@ impl Http {
         limit_bytes: usize,
         deadline: Instant,
     ) -> Result<Answer, Fault> {
-        let mut headers = endpoint.headers.clone();
-        if let Some((name, value)) = secret {
-            let Ok(mut value) = HeaderValue::from_str(value) else {
+        let secret = match secret.map(|(name, value)| (name, HeaderValue::from_str(value))) {
+            Some((name, Ok(value))) => Some((name, value)),
+            Some((name, Err(_))) => {
                 let reason = format!("`{name}` holds characters that fit in no HTTP header");
                 return Err(Fault { code: codes::CONNECT_FAILED, reason, not_sent: true });
-            };
-            value.set_sensitive(true);
-            headers.insert(HeaderName::from_static(name), value);
-        }
+            }
+            None => None,
+        };
         let Some(connections) = &self.connections else {
+            let mut headers = endpoint.headers.clone();
             headers.remove(header::HOST);
+            if let Some((name, mut value)) = secret {
+                value.set_sensitive(true);
+                headers.insert(HeaderName::from_static(name), value);
+            }
             let request = self.client.post(&endpoint.url).headers(headers).body(body);
             return self.call(request, limit_bytes, deadline).await;
         };
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = reqwest::Method::POST;
-        *request.uri_mut() = endpoint.path.clone();
-        *request.headers_mut() = headers;
-        let exchange = connections.exchange(&endpoint.origin, request, limit_bytes);
-        let (head, body) = tokio::time::timeout_at(deadline, exchange)
+        let request = written(endpoint, secret.as_ref().map(|(name, value)| (*name, value)), &body);
+        let exchange = connections.exchange(&endpoint.origin, &request, limit_bytes);
+        let answer = tokio::time::timeout_at(deadline, exchange)
             .await
             .map_err(|_| Fault::unknown(codes::NO_ANSWER, "no whole answer in time"))?
-            .map_err(|broken| fault_of(broken, limit_bytes))?;
-        let retry_after = self.retry_after(head.headers());
-        Ok(Answer { status: head.status().as_u16(), retry_after, body })
+            .map_err(|failed| fault_of(failed, limit_bytes))?;
+        let retry_after = answer.retry_after.as_deref().and_then(|text| self.seconds(text));
+        Ok(Answer { status: answer.status, retry_after, body: answer.body })
     }
 
     pub fn get(&self, url: &str) -> RequestBuilder {
@@ -246,7 +250,11 @@ impl Http {
     }
 
     fn retry_after(&self, headers: &HeaderMap) -> Option<Duration> {
-        let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+        self.seconds(headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim())
+    }
+
+    /// What Retry-After asks for, within bounds.
+    fn seconds(&self, text: &str) -> Option<Duration> {
         let seconds = match text.parse::<f64>() {
             Ok(seconds) if seconds.is_finite() && seconds >= 0.0 => seconds.ceil() as u64,
             Ok(_) => return None,
@@ -281,15 +289,37 @@ fn too_large(limit_bytes: usize) -> Fault {
 }
 
 /// Whether the request can have left: only where no connection stood it cannot.
-fn fault_of(broken: Broken, limit_bytes: usize) -> Fault {
-    match broken {
-        Broken::Connecting(cause) => {
+fn fault_of(failed: Failed, limit_bytes: usize) -> Fault {
+    match failed {
+        Failed::Connecting(cause) => {
             let code = if is_tls(&*cause) { codes::TLS_FAILED } else { codes::CONNECT_FAILED };
             Fault { code, reason: root(&*cause), not_sent: true }
         }
-        Broken::Exchanging(error) => Fault::unknown(codes::CONNECTION_LOST, root(&error)),
-        Broken::TooLarge => too_large(limit_bytes),
+        Failed::Exchanging(http1::Broken::TooLarge) => too_large(limit_bytes),
+        Failed::Exchanging(broken) => Fault::unknown(codes::CONNECTION_LOST, root(&broken)),
     }
+}
+
+/// A request as it goes over the wire.
+fn written(endpoint: &Endpoint, secret: Option<(&str, &HeaderValue)>, body: &[u8]) -> Vec<u8> {
+    const MORE: usize = 512;
+    let mut request = Vec::with_capacity(endpoint.head.len() + body.len() + MORE);
+    request.extend_from_slice(&endpoint.head);
+    if let Some((name, value)) = secret {
+        put_header(&mut request, name, value.as_bytes());
+    }
+    put_header(&mut request, "content-length", body.len().to_string().as_bytes());
+    request.extend_from_slice(b"\r\n");
+    request.extend_from_slice(body);
+    request
+}
+
+/// A header's value has no line break: its type says so.
+fn put_header(request: &mut Vec<u8>, name: &str, value: &[u8]) {
+    request.extend_from_slice(name.as_bytes());
+    request.extend_from_slice(b": ");
+    request.extend_from_slice(value);
+    request.extend_from_slice(b"\r\n");
 }
 
 /// The root cause in words.

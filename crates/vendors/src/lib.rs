@@ -16,6 +16,7 @@ mod bounds;
 mod connections;
 mod exotel;
 mod http;
+mod http1;
 mod read;
 mod sobot_in;
 mod sobot_io;
