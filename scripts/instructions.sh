@@ -1,6 +1,6 @@
 #!/bin/sh
 # Counts the instructions of the hot functions (benches/instructions) and says of each that exceeds its budget by how much.
-# The arguments go to the counter: a part of a name counts only the functions that have it.
+# The arguments go to the counter: `'*judge_answer*'` counts only the functions of that name.
 # Called by `make instructions`, which brings Valgrind and the runner.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -15,7 +15,11 @@ runner=$PWD/target/tools/bin/gungraun-runner
     echo $? >"$work/code"
 } | tee "$work/counts" | sed '/^Regressions:$/,$d'
 
-[ "$(cat "$work/code")" -eq 0 ] && tail -n 1 "$work/counts" && exit 0
+if grep -q '; 0 benchmarks finished' "$work/counts"; then
+    printf 'error: no function has the name %s\n' "$*" >&2
+    exit 1
+fi
+[ "$(cat "$work/code")" -eq 0 ] && exit 0
 
 # Two lines for each: `  instructions::group::function id:` and `    Callgrind: Instructions (7): 7 exceeds limit of 5 by 2`.
 awk '
