@@ -16,7 +16,7 @@ use bytes::Bytes;
 use chrono::TimeDelta;
 use model::report::Correlation;
 use store::{
-    Error, PgConnection,
+    Error, Kept, PgConnection,
     effects::{self, Effects},
     groups::{self, Group},
     intents::{Committed, Intent, Source},
@@ -33,6 +33,8 @@ use crate::{Shared, account::Owner, call::Call, pacer::Heard, run::RunFacts};
 
 /// Jobs in one transaction at the most.
 const GROUP: usize = 500;
+/// Without anything to write for so long, the connection is given back.
+const IDLE: Duration = Duration::from_millis(100);
 /// Between two tries to record.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -101,9 +103,17 @@ pub(crate) async fn run(shared: Arc<Shared>, owner: Arc<Owner>, mut jobs: mpsc::
     let mut open: HashMap<i64, usize> = HashMap::new();
     let mut number = 0;
     let mut group = Vec::with_capacity(GROUP);
+    let mut database = Kept::of(&shared.db.hot);
     loop {
         group.clear();
-        if jobs.recv_many(&mut group, GROUP).await == 0 {
+        let received = match tokio::time::timeout(IDLE, jobs.recv_many(&mut group, GROUP)).await {
+            Ok(received) => received,
+            Err(_) => {
+                database.release();
+                jobs.recv_many(&mut group, GROUP).await
+            }
+        };
+        if received == 0 {
             return;
         }
         let (mut takings, mut recorded) = (Vec::new(), Vec::new());
@@ -123,13 +133,8 @@ pub(crate) async fn run(shared: Arc<Shared>, owner: Arc<Owner>, mut jobs: mpsc::
         let closed = closed_by(&mut open, &recorded);
         number += 1;
         let began = Instant::now();
-        match commit(
-            &shared,
-            &owner,
-            &Work { number, takings: &takings, recorded: &recorded, closed: &closed },
-        )
-        .await
-        {
+        let work = Work { number, takings: &takings, recorded: &recorded, closed: &closed };
+        match commit(&shared, &owner, &mut database, &work).await {
             Some(results) => {
                 owner.account.slots.committed(began.elapsed());
                 for (taking, committed) in takings.into_iter().zip(results) {
@@ -161,10 +166,19 @@ fn closed_by(open: &mut HashMap<i64, usize>, recorded: &[Recorded]) -> Vec<i64> 
 }
 
 /// Commits the group, however long it takes. None: the account belongs to a newer owner, and nothing was written.
-async fn commit(shared: &Shared, owner: &Owner, work: &Work<'_>) -> Option<Vec<Committed>> {
+async fn commit(
+    shared: &Shared,
+    owner: &Owner,
+    database: &mut Kept,
+    work: &Work<'_>,
+) -> Option<Vec<Committed>> {
     let mut is_careful = false;
     loop {
-        let error = match try_commit(shared, owner, work, is_careful).await {
+        let tried = try_commit(shared, owner, database, work, is_careful).await;
+        if !matches!(tried, Ok(Commit::Done(_))) {
+            database.release();
+        }
+        let error = match tried {
             Ok(Commit::Done(results)) => {
                 owner.account.database_is_away.store(false, Ordering::Release);
                 return Some(results);
@@ -232,11 +246,12 @@ enum Commit {
 async fn try_commit(
     shared: &Shared,
     owner: &Owner,
+    database: &mut Kept,
     work: &Work<'_>,
     is_careful: bool,
 ) -> store::Result<Commit> {
     let began = "recording intents and outcomes";
-    let mut transaction = shared.db.hot.begin().await.map_err(Error::database(began))?;
+    let mut transaction = database.begin(began).await?;
     let conn: &mut PgConnection = &mut transaction;
     let now = shared.clock.now();
     let timeout = owner.account.config.timeouts.total;

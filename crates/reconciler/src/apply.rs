@@ -8,7 +8,7 @@ use model::{
     watch::Watch,
 };
 use store::{
-    Error, PgConnection, PgTransaction, early, effects, inbound,
+    Error, Kept, PgConnection, PgTransaction, early, effects, inbound,
     inbox::{self, Entry, EntryKind, Limit},
     leases::{self, Lease},
     reports,
@@ -108,10 +108,11 @@ impl Applier {
 
     /// Looks at the reports that wait for their message, when it is time.
     async fn look_at_waiting(&mut self) -> store::Result<bool> {
-        let mut transaction = match self.waiting.is_due() {
-            true => self.begin().await?,
-            false => return Ok(false),
-        };
+        if !self.waiting.is_due() {
+            return Ok(false);
+        }
+        let mut database = Kept::of(&self.shared.db.hot);
+        let mut transaction = self.begin(&mut database).await?;
         let now = self.shared.clock.now();
         let slice = self.waiting.take(&mut transaction, &self.lease.account, now).await?;
         let known = slice.known.into_iter();
@@ -154,13 +155,12 @@ impl Applier {
 
     /// Applies a bounded amount; whether there may be more.
     async fn step(&mut self, limit: Limit) -> store::Result<bool> {
-        let attempted = "looking into the inbox";
-        let mut conn = self.shared.db.hot.acquire().await.map_err(Error::database(attempted))?;
-        if !inbox::has_unapplied(&mut conn, &self.lease.account).await? {
+        let mut database = Kept::of(&self.shared.db.hot);
+        let conn = database.connection("looking into the inbox").await?;
+        if !inbox::has_unapplied(conn, &self.lease.account).await? {
             return Ok(false);
         }
-        drop(conn);
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin(&mut database).await?;
         let (entries, is_more) = inbox::unapplied(&mut transaction, &self.lease.account, limit).await?;
         self.began_with = entries.first().map(|entry| (entry.writer, entry.seq));
         if entries.is_empty() {
@@ -197,15 +197,14 @@ impl Applier {
         step
     }
 
-    async fn begin(&self) -> store::Result<PgTransaction<'static>> {
-        let mut transaction =
-            self.shared.db.hot.begin().await.map_err(Error::database("applying callbacks"))?;
+    async fn begin<'a>(&self, database: &'a mut Kept) -> store::Result<PgTransaction<'a>> {
+        let mut transaction = database.begin("applying callbacks").await?;
         leases::fence(&mut transaction, &self.lease).await?;
         Ok(transaction)
     }
 
     /// Applies what was read and commits. False: a row moved under us; all is rolled back and to be read again.
-    async fn apply(&mut self, mut transaction: PgTransaction<'static>, step: &Step) -> store::Result<bool> {
+    async fn apply(&mut self, mut transaction: PgTransaction<'_>, step: &Step) -> store::Result<bool> {
         let account = &self.lease.account;
         let mut failures = Failures::new(&self.shared, &self.lease, &self.watch);
         let conn: &mut PgConnection = &mut transaction;
@@ -234,7 +233,8 @@ impl Applier {
 
     /// Passes over the entry that the last step began with. It stays in the inbox, to be looked at.
     async fn pass_over(&mut self, error: &Error) -> store::Result<()> {
-        let mut transaction = self.begin().await?;
+        let mut database = Kept::of(&self.shared.db.hot);
+        let mut transaction = self.begin(&mut database).await?;
         let (entries, _) = inbox::unapplied(&mut transaction, &self.lease.account, ONE).await?;
         let Some(entry) = entries.first().filter(|entry| self.began_with == Some((entry.writer, entry.seq)))
         else {

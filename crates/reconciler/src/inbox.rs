@@ -9,7 +9,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use model::Clock;
 use store::{
-    Database, Error,
+    Database, Kept,
     inbox::{self, EntryKind, NewEntries, Writer},
     leases,
 };
@@ -17,6 +17,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// Entries that wait at the most; beyond that the vendor is told to come again.
 const QUEUE: usize = 4096;
+/// Without anything to store for so long, the connection is given back.
+const IDLE: Duration = Duration::from_millis(100);
 /// Bytes that wait at the most.
 const QUEUE_BYTES: usize = 64 << 20;
 /// Entries in one commit at the most.
@@ -111,7 +113,16 @@ struct Open {
 async fn write(db: Database, clock: Clock, mut queue: mpsc::Receiver<Pending>, appended: Arc<Notify>) {
     let mut open = None;
     let mut group: Vec<Pending> = Vec::new();
-    while let Some(first) = queue.recv().await {
+    let mut database = Kept::of(&db.inbox);
+    loop {
+        let first = match tokio::time::timeout(IDLE, queue.recv()).await {
+            Ok(first) => first,
+            Err(_) => {
+                database.release();
+                queue.recv().await
+            }
+        };
+        let Some(first) = first else { return };
         let mut bytes = first.body.len();
         group.push(first);
         while group.len() < GROUP && bytes < GROUP_BYTES {
@@ -119,8 +130,9 @@ async fn write(db: Database, clock: Clock, mut queue: mpsc::Receiver<Pending>, a
             bytes += next.body.len();
             group.push(next);
         }
-        let stored = store(&db, &mut open, &group, clock.now()).await;
+        let stored = store(&mut database, &mut open, &group, clock.now()).await;
         if let Err(error) = &stored {
+            database.release();
             tracing::error!(%error, callbacks = group.len(), "callbacks cannot be stored; the vendor is told to come again");
         }
         for Pending { done, .. } in group.drain(..) {
@@ -131,18 +143,18 @@ async fn write(db: Database, clock: Clock, mut queue: mpsc::Receiver<Pending>, a
 }
 
 async fn store(
-    db: &Database,
+    database: &mut Kept,
     open: &mut Option<Open>,
     group: &[Pending],
     now: DateTime<Utc>,
 ) -> store::Result<()> {
-    let mut conn = db.inbox.acquire().await.map_err(Error::database("storing callbacks"))?;
+    let conn = database.connection("storing callbacks").await?;
     // A writer writes on its day alone; a clock that is set back does not bring an earlier day.
     let kept = open.take().filter(|open| open.writer.day >= now.date_naive());
     let mut writing = match kept {
         Some(open) => open,
         None => {
-            let writer = Writer { id: leases::next_writer(&mut conn).await?, day: now.date_naive() };
+            let writer = Writer { id: leases::next_writer(&mut *conn).await?, day: now.date_naive() };
             Open { writer, next: 1, accounts: HashSet::new() }
         }
     };
@@ -151,10 +163,10 @@ async fn store(
     let is_new = |row: &&NewEntries<'_>| !writing.accounts.contains(row.account);
     let new: BTreeSet<&str> = rows.iter().filter(is_new).map(|row| row.account).collect();
     if !new.is_empty() {
-        inbox::register(&mut conn, writing.writer, &new.iter().copied().collect::<Vec<_>>()).await?;
+        inbox::register(&mut *conn, writing.writer, &new.iter().copied().collect::<Vec<_>>()).await?;
         writing.accounts.extend(new.into_iter().map(str::to_owned));
     }
-    inbox::append(&mut conn, writing.writer, now, &rows).await?;
+    inbox::append(&mut *conn, writing.writer, now, &rows).await?;
     // Kept only when it went well. What failed may be committed yet, by a connection that we do not hear any more;
     // after entries of higher numbers it would lie below the position that has been applied, and never be read.
     *open = Some(writing);

@@ -1,10 +1,11 @@
 //! The way in: pools, migrations, and whether the database is there.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::{
-    PgPool,
+    Connection as _, PgConnection, PgPool, PgTransaction, Postgres,
     migrate::Migrator,
+    pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -86,5 +87,55 @@ impl Database {
     /// Closes the pools, waiting for what is under way.
     pub async fn close(&self) {
         tokio::join!(self.general.close(), self.hot.close(), self.inbox.close(), self.leases.close());
+    }
+}
+
+/// A connection that one busy task keeps for a while instead of another one of the pool each time.
+///
+/// Each of them is a process of the server with memory and plans of its own: going round them costs the server as much as the
+/// work itself. Others that wait for a connection get their turn all the same.
+#[derive(Debug)]
+pub struct Kept {
+    pool: PgPool,
+    held: Option<(PoolConnection<Postgres>, Instant)>,
+}
+
+impl Kept {
+    /// For how long one is kept before others may have it.
+    const TURN: Duration = Duration::from_millis(100);
+
+    /// Keeps connections of `pool`.
+    #[must_use]
+    pub fn of(pool: &PgPool) -> Self {
+        Self { pool: pool.clone(), held: None }
+    }
+
+    /// The connection.
+    ///
+    /// # Errors
+    /// There is none: the database is away, or all are in use.
+    pub async fn connection(&mut self, attempted: &'static str) -> Result<&mut PgConnection> {
+        if self.held.as_ref().is_some_and(|(_, since)| since.elapsed() > Self::TURN) {
+            self.held = None;
+        }
+        if self.held.is_none() {
+            let connection = self.pool.acquire().await.map_err(Error::database(attempted))?;
+            self.held = Some((connection, Instant::now()));
+        }
+        let held = self.held.as_mut().map(|(connection, _)| &mut **connection);
+        held.ok_or_else(|| Error::database(attempted)(sqlx::Error::PoolClosed))
+    }
+
+    /// A transaction on it.
+    ///
+    /// # Errors
+    /// As [`Kept::connection`], or it cannot be begun.
+    pub async fn begin(&mut self, attempted: &'static str) -> Result<PgTransaction<'_>> {
+        self.connection(attempted).await?.begin().await.map_err(Error::database(attempted))
+    }
+
+    /// Gives it back: there is nothing to do, or it failed.
+    pub fn release(&mut self) {
+        self.held = None;
     }
 }

@@ -36,6 +36,6 @@ pub mod tasks;
 pub mod testing;
 pub mod troubles;
 
-pub use database::Database;
+pub use database::{Database, Kept};
 pub use error::{Error, Result};
 pub use sqlx::{PgConnection, PgPool, PgTransaction, Postgres, pool::PoolConnection};
