@@ -34,13 +34,14 @@ fn invalid(no: u64, days: u16, from_time: u8) -> NewSuppression {
     suppression(no, Suppression::Invalid { days, from_time }, "30013")
 }
 
-/// (the last digits, reason, source, days) of every suppression.
+/// (the last digits, reason, source, days) of every suppression of somebody.
 async fn suppressed(conn: &mut PgConnection) -> Vec<(i64, i16, String, Option<i64>)> {
-    let rows: Vec<(i64, i16, String, Option<DateTime<Utc>>)> =
-        sqlx::query_as("SELECT phone, reason, source, expires_at FROM suppressions ORDER BY phone")
-            .fetch_all(conn)
-            .await
-            .unwrap();
+    let rows: Vec<(i64, i16, String, Option<DateTime<Utc>>)> = sqlx::query_as(
+        "SELECT phone, reason, source, expires_at FROM suppressions WHERE source <> 'erased' ORDER BY phone",
+    )
+    .fetch_all(conn)
+    .await
+    .unwrap();
     let days = |until: DateTime<Utc>| (until - now()).num_days();
     rows.into_iter()
         .map(|(phone, reason, source, until)| (phone - 919_000_000_000, reason, source, until.map(days)))
