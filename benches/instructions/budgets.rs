@@ -23,15 +23,15 @@ pub const PHONES_LONG_WAY: u64 = 941_400;
 pub const RENDER_EXOTEL: u64 = 274_000;
 pub const RENDER_SOBOT_IO: u64 = 271_100;
 pub const RENDER_SOBOT_IN: u64 = 315_200;
-pub const BODY_OF_A_HUNDRED: u64 = 347_000;
+pub const BODY_OF_A_HUNDRED: u64 = 77_800;
 
 // One answer.
-pub const ANSWER_EXOTEL_HUNDRED: u64 = 1_458_000;
-pub const ANSWER_EXOTEL_REFUSED: u64 = 3_580_000;
-pub const ANSWER_SOBOT_IO: u64 = 19_490;
-pub const ANSWER_SOBOT_IO_REFUSED: u64 = 15_540;
-pub const ANSWER_SOBOT_IN: u64 = 13_750;
-pub const ANSWER_SOBOT_IN_REFUSED: u64 = 11_400;
+pub const ANSWER_EXOTEL_HUNDRED: u64 = 667_200;
+pub const ANSWER_EXOTEL_REFUSED: u64 = 2_857_000;
+pub const ANSWER_SOBOT_IO: u64 = 10_510;
+pub const ANSWER_SOBOT_IO_REFUSED: u64 = 18_600;
+pub const ANSWER_SOBOT_IN: u64 = 7_540;
+pub const ANSWER_SOBOT_IN_REFUSED: u64 = 7_890;
 
 // One callback.
 pub const CALLBACK_EXOTEL: u64 = 11_600;

@@ -2,13 +2,43 @@
 //!
 //! It never guesses a value that is not there: what cannot be read is none.
 
+use std::{fmt, marker::PhantomData};
+
 use chrono::{DateTime, Utc};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::{Map, Value};
 
 /// A vendor's text in a reason, at the most.
 const BRIEF_CHARS: usize = 200;
 /// Runs of digits from this length on may be a phone number. Codes have six digits at the most.
 const PHONE_DIGITS: usize = 7;
+
+/// A struct in the form of a JSON object. Derived reading takes an array of the fields' values for one too, where the
+/// liberal reading finds nothing.
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfObject<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OfObject<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(OfObject(PhantomData))
+    }
+}
 
 /// A JSON document; one as the documents print them too: commas before a closing bracket, the first brace missing.
 pub fn document(body: &[u8]) -> Result<Value, serde_json::Error> {
@@ -46,13 +76,19 @@ fn without_stray_commas(body: &[u8]) -> Vec<u8> {
 /// A string without U+0000, which no database keeps, or a number in its digits; none when empty or anything else.
 pub fn text(value: Option<&Value>) -> Option<String> {
     match value? {
-        Value::String(text) => {
-            let text = text.replace('\0', "");
-            Some(text.trim().to_owned()).filter(|text| !text.is_empty())
-        }
+        Value::String(text) => text_of(text),
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
+}
+
+/// [`text`] of a string.
+pub fn text_of(text: &str) -> Option<String> {
+    if text.contains('\0') {
+        let text = text.replace('\0', "");
+        return Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+    }
+    Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 /// [`text`] of the first of `keys` that has one.
@@ -118,6 +154,9 @@ pub fn brief(text: &str) -> String {
         None => shown,
     }
 }
+
+#[cfg(test)]
+pub mod mutants;
 
 #[cfg(test)]
 mod tests {

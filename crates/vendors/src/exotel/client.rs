@@ -1,6 +1,6 @@
 //! Calls Exotel and judges its answers. One call per send, whatever comes.
 
-use std::{collections::HashMap, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -107,21 +107,31 @@ fn judge_items(answer: &Answer, facts: &MessageFacts, count: usize) -> Vec<Verdi
         let reason = format!("{count} messages sent, {} in the answer", items.len());
         return vec![verdict_of_ours(codes::MISSING_IN_ANSWER, &reason); count];
     }
-    let mut uses: HashMap<&str, usize> = HashMap::new();
-    for item in &items {
-        if let Item::Accepted(sid) = item {
-            *uses.entry(sid).or_default() += 1;
-        }
-    }
-    let verdict = |item: &Item| match item {
-        Item::Accepted(sid) if uses.get(sid.as_str()).is_some_and(|uses| *uses > 1) => {
+    let repeated = repeated_sids(&items);
+    let verdict = |item: Item| match item {
+        Item::Accepted(sid) if repeated.contains(&sid) => {
             verdict_of_ours(codes::DUPLICATE_IN_ANSWER, "its sid stands at another message too")
         }
-        Item::Accepted(sid) => Verdict::Accepted { vendor_id: sid.clone() },
-        Item::Refused { code, reason } => refused(code, reason, answer.retry_after, facts),
+        Item::Accepted(sid) => Verdict::Accepted { vendor_id: sid },
+        Item::Refused { code, reason } => refused(&code, &reason, answer.retry_after, facts),
         Item::Unclear(reason) => verdict_of_ours(codes::MISSING_IN_ANSWER, reason),
     };
-    items.iter().map(verdict).collect()
+    items.into_iter().map(verdict).collect()
+}
+
+/// The sids that stand at more than one message; as good as always none.
+fn repeated_sids(items: &[Item]) -> Vec<String> {
+    let mut sids: Vec<&str> = Vec::with_capacity(items.len());
+    for item in items {
+        if let Item::Accepted(sid) = item {
+            sids.push(sid);
+        }
+    }
+    sids.sort_unstable();
+    let mut repeated: Vec<&str> =
+        sids.iter().zip(sids.iter().skip(1)).filter(|(sid, next)| sid == next).map(|(sid, _)| *sid).collect();
+    repeated.dedup();
+    repeated.into_iter().map(str::to_owned).collect()
 }
 
 fn refused(code: &str, reason: &str, retry_after: Option<Duration>, facts: &MessageFacts) -> Verdict {

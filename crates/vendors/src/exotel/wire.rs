@@ -2,10 +2,17 @@
 //!
 //! An answer names no recipients: items belong to messages by position alone, and only when there are as many.
 
-use bytes::Bytes;
-use serde_json::Value;
+use std::borrow::Cow;
 
-use crate::{Outgoing, read};
+use bytes::Bytes;
+use model::report::Correlation;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    Outgoing,
+    read::{self, Object},
+};
 
 /// `{"status_callback":…,"whatsapp":{"messages":[{…,"custom_data":…}]}}`.
 ///
@@ -27,11 +34,23 @@ pub fn request_body(status_callback: Option<&str>, messages: &[Outgoing]) -> Byt
             body.push(b',');
         }
         body.extend_from_slice(&message.rendered);
-        // Digits and dots: nothing in it needs escaping.
-        body.extend_from_slice(format!(",\"custom_data\":\"{}\"}}", message.correlation.encode()).as_bytes());
+        body.extend_from_slice(b",\"custom_data\":\"");
+        push_correlation(&mut body, &message.correlation);
+        body.extend_from_slice(b"\"}");
     }
     body.extend_from_slice(b"]}}");
     Bytes::from(body)
+}
+
+/// As [`Correlation::encode`] writes it, straight into the body. Digits and dots: nothing in it needs escaping.
+fn push_correlation(body: &mut Vec<u8>, correlation: &Correlation) {
+    let mut digits = itoa::Buffer::new();
+    body.extend_from_slice(b"c1.");
+    body.extend_from_slice(digits.format(correlation.request_id).as_bytes());
+    body.push(b'.');
+    body.extend_from_slice(digits.format(correlation.task_id).as_bytes());
+    body.push(b'.');
+    body.extend_from_slice(digits.format(correlation.no).as_bytes());
 }
 
 /// What the answer says about one message.
@@ -50,8 +69,102 @@ pub enum Item {
     Unclear(&'static str),
 }
 
+/// An answer exactly as it is documented. What is not of this form is left to the liberal reading, which must say the
+/// same of everything that is read here.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Plain<'a> {
+    #[serde(borrow, rename = "request_id", default)]
+    _request_id: Cow<'a, str>,
+    #[serde(borrow, rename = "method", default)]
+    _method: Cow<'a, str>,
+    #[serde(rename = "http_code", default)]
+    _http_code: u16,
+    #[serde(rename = "metadata", default)]
+    _metadata: Option<Object<PlainCounts>>,
+    #[serde(borrow)]
+    response: Object<PlainResponse<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainCounts {
+    #[serde(rename = "failed", default)]
+    _failed: u32,
+    #[serde(rename = "total", default)]
+    _total: u32,
+    #[serde(rename = "success", default)]
+    _success: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainResponse<'a> {
+    #[serde(borrow)]
+    whatsapp: Object<PlainMessages<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainMessages<'a> {
+    #[serde(borrow)]
+    messages: Vec<Object<PlainMessage<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainMessage<'a> {
+    code: u16,
+    #[serde(borrow, default)]
+    error_data: Option<Object<PlainError<'a>>>,
+    #[serde(borrow, rename = "status", default)]
+    _status: Cow<'a, str>,
+    #[serde(borrow, default)]
+    data: Option<Object<PlainData<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainError<'a> {
+    code: u32,
+    #[serde(borrow)]
+    message: Cow<'a, str>,
+    #[serde(borrow)]
+    description: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainData<'a> {
+    #[serde(borrow)]
+    sid: Cow<'a, str>,
+}
+
 /// The items of an answer, in its order; none when it is not the documented document.
 pub fn items(body: &[u8]) -> Option<Vec<Item>> {
+    plain_items(body).or_else(|| items_with_care(body))
+}
+
+fn plain_items(body: &[u8]) -> Option<Vec<Item>> {
+    let Object(answer): Object<Plain<'_>> = serde_json::from_slice(body).ok()?;
+    answer.response.0.whatsapp.0.messages.into_iter().map(|message| plain_item(message.0)).collect()
+}
+
+/// Taken with a sid, or refused without one; none for anything else.
+fn plain_item(message: PlainMessage<'_>) -> Option<Item> {
+    match (message.code, message.data, message.error_data) {
+        (200..=299, Some(data), None) => read::text_of(&data.0.sid).map(Item::Accepted),
+        (code @ 400..=599, None, error) => {
+            let error = error.map_or(Value::Null, |Object(error)| {
+                json!({"code": error.code, "message": error.message, "description": error.description})
+            });
+            Some(refused(Some(code.to_string()), &error))
+        }
+        _ => None,
+    }
+}
+
+fn items_with_care(body: &[u8]) -> Option<Vec<Item>> {
     let document = read::document(body).ok()?;
     let messages = read::at(&document, &["response", "whatsapp", "messages"])?.as_array()?;
     Some(messages.iter().map(item).collect())
@@ -67,7 +180,10 @@ fn item(message: &Value) -> Item {
     if is_success {
         return sid.map_or(Item::Unclear("accepted, but without a sid"), Item::Accepted);
     }
-    let error = message.get("error_data").unwrap_or(&Value::Null);
+    refused(code, message.get("error_data").unwrap_or(&Value::Null))
+}
+
+fn refused(code: Option<String>, error: &Value) -> Item {
     match error_code(error).or(code) {
         Some(code) => Item::Refused { code, reason: error_text(error) },
         None => Item::Unclear("neither a code nor a sid"),
@@ -94,5 +210,77 @@ fn error_text(error: &Value) -> String {
     match (message, description) {
         (Some(message), Some(description)) if message != description => format!("{message}: {description}"),
         (message, description) => message.or(description).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::read::mutants::mutants;
+
+    const PRINTED: &str = include_str!("../../samples/exotel/answer_202_as_printed.json");
+    const MIXED: &str = include_str!("../../samples/exotel/answer_202_mixed.json");
+    const ESCAPED: &str = r#"{"response":{"whatsapp":{"messages":[
+        {"code":202,"status":"success","data":{"sid":" a\u0000\u003d\/ "}},
+        {"code":400,"error_data":{"code":30012,"message":"EX_INVALID_RECIPIENT","description":"\u0000 no"},"data":null}
+    ]}}}"#;
+
+    #[test]
+    fn what_is_read_plainly_is_read_alike_with_care() {
+        let (mut bodies, mut plain) = (0, 0);
+        for sample in [PRINTED, MIXED, ESCAPED] {
+            let document = read::document(sample.as_bytes()).unwrap();
+            for body in mutants(&document) {
+                bodies += 1;
+                if let Some(items) = plain_items(body.as_bytes()) {
+                    assert_eq!(Some(items), items_with_care(body.as_bytes()), "{body}");
+                    plain += 1;
+                }
+            }
+        }
+        assert!(plain > 100 && plain < bodies / 2, "{plain} of {bodies}");
+    }
+
+    #[test]
+    fn the_documented_answer_is_read_plainly() {
+        let document = read::document(PRINTED.as_bytes()).unwrap().to_string();
+        let sids = ["2FdiiEQUosckPhpZfuVwfjxiSlc16a4", "2FdiiDU5hAK8tW0Atq340Ayngpx16a4"];
+        let items = sids.map(|sid| Item::Accepted(sid.to_owned())).to_vec();
+        assert_eq!(plain_items(document.as_bytes()), Some(items));
+        let refused =
+            Item::Refused { code: "30012".to_owned(), reason: "EX_INVALID_RECIPIENT: no".to_owned() };
+        assert_eq!(plain_items(ESCAPED.as_bytes()), Some(vec![Item::Accepted("a=/".to_owned()), refused]));
+    }
+
+    #[test]
+    fn what_asks_for_care_is_not_read_plainly() {
+        for message in [
+            r#"{"code":"202","status":"success","data":{"sid":"a"}}"#,
+            r#"{"code":202,"status":"success","data":{}}"#,
+            r#"{"code":202,"status":"success","data":{"sid":" \u0000 "}}"#,
+            r#"{"code":202,"code":400,"status":"success","data":{"sid":"a"}}"#,
+            r#"{"code":202,"error_data":{"code":1,"message":"","description":""},"data":{"sid":"a"}}"#,
+            r#"{"code":400,"data":{"sid":"a"}}"#,
+            r#"{"code":302,"data":{"sid":"a"}}"#,
+            r#"{"status":"success","data":{"sid":"a"}}"#,
+            r#"{"code":202,"data":["a"]}"#,
+            r#"[202,null,"success",{"sid":"a"}]"#,
+        ] {
+            let body = format!(r#"{{"response":{{"whatsapp":{{"messages":[{message}]}}}}}}"#);
+            assert_eq!(plain_items(body.as_bytes()), None, "{body}");
+            assert!(items(body.as_bytes()).is_some(), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_correlation_is_written_as_it_is_encoded() {
+        for (request_id, task_id, no) in
+            [(0, 0, 0), (8_812_004_117, 20_417, 500_099), (i64::MAX, i64::MIN, -1)]
+        {
+            let correlation = Correlation { request_id, task_id, no };
+            let mut written = Vec::new();
+            push_correlation(&mut written, &correlation);
+            assert_eq!(String::from_utf8(written).unwrap(), correlation.encode());
+        }
     }
 }

@@ -1,8 +1,11 @@
 //! Its JSON: `{data: {id, status}, message, code}`, where `code` repeats the HTTP status, or contradicts it.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
 use serde_json::Value;
 
-use crate::read;
+use crate::read::{self, Object};
 
 /// What an answer says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +18,42 @@ pub struct Said {
     pub message: Option<String>,
 }
 
+/// An answer exactly as it is documented. What is not of this form is left to the liberal reading, which must say the
+/// same of everything that is read here.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Plain<'a> {
+    #[serde(borrow, default)]
+    data: Option<Object<PlainData<'a>>>,
+    #[serde(borrow)]
+    message: Cow<'a, str>,
+    code: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainData<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow, rename = "status", default)]
+    _status: Cow<'a, str>,
+}
+
 /// Reads an answer; none when it is no JSON object.
 pub fn read_answer(body: &[u8]) -> Option<Said> {
+    plain_answer(body).or_else(|| read_with_care(body))
+}
+
+fn plain_answer(body: &[u8]) -> Option<Said> {
+    let Object(answer): Object<Plain<'_>> = serde_json::from_slice(body).ok()?;
+    Some(Said {
+        id: answer.data.and_then(|data| read::text_of(&data.0.id)),
+        code: Some(answer.code.to_string()),
+        message: read::text_of(&answer.message),
+    })
+}
+
+fn read_with_care(body: &[u8]) -> Option<Said> {
     let document: Value = serde_json::from_slice(body).ok()?;
     document.as_object()?;
     let text = |paths: &[&[&str]]| paths.iter().find_map(|path| read::text_at(&document, path));
@@ -32,4 +69,57 @@ pub fn read_answer(body: &[u8]) -> Option<Said> {
             &["detail"],
         ]),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::read::mutants::mutants;
+
+    const SENT: &str = include_str!("../../samples/sobot_in/answer_200_sent.json");
+    const INVALID_NUMBER: &str = include_str!("../../samples/sobot_in/answer_400_invalid_number.json");
+    const ESCAPED: &str = r#"{"data":{"id":" a\u0000\u003d\/ "},"message":" \u0000 ","code":131026}"#;
+
+    #[test]
+    fn what_is_read_plainly_is_read_alike_with_care() {
+        let (mut bodies, mut plain) = (0, 0);
+        for sample in [SENT, INVALID_NUMBER, ESCAPED] {
+            for body in mutants(&read::document(sample.as_bytes()).unwrap()) {
+                bodies += 1;
+                if let Some(said) = plain_answer(body.as_bytes()) {
+                    assert_eq!(Some(said), read_with_care(body.as_bytes()), "{body}");
+                    plain += 1;
+                }
+            }
+        }
+        assert!(plain > 50 && plain < bodies / 2, "{plain} of {bodies}");
+    }
+
+    #[test]
+    fn the_documented_answers_are_read_plainly() {
+        let id = |sample: &str| plain_answer(sample.as_bytes()).unwrap().id;
+        assert_eq!(
+            id(SENT).as_deref(),
+            Some("wamid.HBgMOTE5OTcwNTg1NTU2FQIAERgSQjhGRDQ2REFBQjAxMjJBM0Q1AA==")
+        );
+        assert_eq!(id(INVALID_NUMBER), None);
+        assert_eq!(id(ESCAPED).as_deref(), Some("a=/"));
+    }
+
+    #[test]
+    fn what_asks_for_care_is_not_read_plainly() {
+        for body in [
+            r#"{"data":{"id":7},"message":"","code":200}"#,
+            r#"{"data":["a"],"message":"","code":200}"#,
+            r#"{"data":{"id":"a"},"message":"","code":"200"}"#,
+            r#"{"data":{"id":"a"},"message":"","code":200,"code":500}"#,
+            r#"{"data":{"id":"a"},"message":"","code":200,"error_code":131026}"#,
+            r#"{"data":{"id":"a"},"message":"","code":200,"errors":[{"code":131026}]}"#,
+            r#"{"data":{"id":"a"},"message":""}"#,
+        ] {
+            assert_eq!(plain_answer(body.as_bytes()), None, "{body}");
+            assert!(read_answer(body.as_bytes()).is_some(), "{body}");
+        }
+        assert_eq!(plain_answer(br#"[{"id":"a"},"",200]"#), None);
+    }
 }
