@@ -26,12 +26,12 @@ pub const RENDER_SOBOT_IN: u64 = 315_200;
 pub const BODY_OF_A_HUNDRED: u64 = 77_800;
 
 // One answer.
-pub const ANSWER_EXOTEL_HUNDRED: u64 = 667_200;
-pub const ANSWER_EXOTEL_REFUSED: u64 = 2_857_000;
-pub const ANSWER_SOBOT_IO: u64 = 10_510;
-pub const ANSWER_SOBOT_IO_REFUSED: u64 = 18_600;
-pub const ANSWER_SOBOT_IN: u64 = 7_540;
-pub const ANSWER_SOBOT_IN_REFUSED: u64 = 7_890;
+pub const ANSWER_EXOTEL_HUNDRED: u64 = 516_100;
+pub const ANSWER_EXOTEL_REFUSED: u64 = 2_620_000;
+pub const ANSWER_SOBOT_IO: u64 = 7_560;
+pub const ANSWER_SOBOT_IO_REFUSED: u64 = 15_540;
+pub const ANSWER_SOBOT_IN: u64 = 6_060;
+pub const ANSWER_SOBOT_IN_REFUSED: u64 = 7_330;
 
 // One callback.
 pub const CALLBACK_EXOTEL: u64 = 11_600;

@@ -2,43 +2,18 @@
 //!
 //! It never guesses a value that is not there: what cannot be read is none.
 
-use std::{fmt, marker::PhantomData};
+pub mod plain;
+
+#[cfg(test)]
+pub mod mutants;
 
 use chrono::{DateTime, Utc};
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor, value::MapAccessDeserializer},
-};
 use serde_json::{Map, Value};
 
 /// A vendor's text in a reason, at the most.
 const BRIEF_CHARS: usize = 200;
 /// Runs of digits from this length on may be a phone number. Codes have six digits at the most.
 const PHONE_DIGITS: usize = 7;
-
-/// A struct in the form of a JSON object. Derived reading takes an array of the fields' values for one too, where the
-/// liberal reading finds nothing.
-pub struct Object<T>(pub T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OfObject<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for OfObject<T> {
-            type Value = Object<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(fields)).map(Object)
-            }
-        }
-
-        deserializer.deserialize_map(OfObject(PhantomData))
-    }
-}
 
 /// A JSON document; one as the documents print them too: commas before a closing bracket, the first brace missing.
 pub fn document(body: &[u8]) -> Result<Value, serde_json::Error> {
@@ -154,9 +129,6 @@ pub fn brief(text: &str) -> String {
         None => shown,
     }
 }
-
-#[cfg(test)]
-pub mod mutants;
 
 #[cfg(test)]
 mod tests {
