@@ -19,9 +19,9 @@ use clap::Parser;
 use cli::Cli;
 use context::Outcome;
 
-/// Chosen by measurement (BENCHMARKS.md): many small allocations on several threads, freed on others.
+/// Chosen by measurement (BENCHMARKS.md, "What was tried"); its settings stand in `.cargo/config.toml`.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
