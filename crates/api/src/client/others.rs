@@ -3,7 +3,9 @@
 use reqwest::{Body, Method};
 
 use super::{Client, ClientError, Page, TOTAL, csv, keyed};
-use crate::{Account, Code, Halt, Inbound, List, NewSuppression, PersonErased, Suppression, SuppressionsImported};
+use crate::{
+    Account, Code, Halt, Inbound, List, NewSuppression, PersonErased, Suppression, SuppressionsImported,
+};
 
 impl Client {
     /// What stands still, and why.
