@@ -92,7 +92,7 @@ fn assert_each_once_but(world: &World, numbers: Range<usize>, twice: Option<usiz
 async fn credentials_stop_working(fault: FaultAction, code: &str) {
     let fault = FaultRule::new(fault);
     // Slow enough that the faults begin in the middle on any machine.
-    let account = account().sender("messages_per_second", 150);
+    let account = Account::exotel().set("batch_size", 20).sender("messages_per_second", 150);
     let world = World::new().simulator(vendors(Vec::new())).account(account).start().await;
     let tasks = [launch(&world, FIRST, |_| ()).await, launch(&world, SECOND, |_| ()).await];
     assert!(world.simulator.wait_for_accepted(100, within(10)).await);

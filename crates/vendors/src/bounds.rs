@@ -85,8 +85,13 @@ fn cut_some(text: &mut Option<String>, most_chars: usize) {
 }
 
 fn cut(text: &mut String, most_chars: usize) {
-    text.retain(|c| c != '\0');
-    if let Some((end, _)) = text.char_indices().nth(most_chars) {
+    // Nearly every text is short and clean: it is not gone through by characters.
+    if text.contains('\0') {
+        text.retain(|c| c != '\0');
+    }
+    if text.len() > most_chars
+        && let Some((end, _)) = text.char_indices().nth(most_chars)
+    {
         text.truncate(end);
     }
 }
