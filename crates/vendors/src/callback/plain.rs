@@ -92,9 +92,18 @@ enum Form<'a> {
     Cloud(Vec<Status<'a>>),
 }
 
+/// Whether the body has so many lists. A derived reader takes one for an object too, field by field, which the careful
+/// reader does not; a bracket within a text only sends the body there.
+fn has_lists(body: &[u8], count: usize) -> bool {
+    body.iter().filter(|byte| **byte == b'[').count() == count
+}
+
 impl<'a> Plain<'a> {
     /// A body of Exotel's; none: it is of another form, or malformed.
     pub(super) fn exotel(body: &'a [u8]) -> Option<Self> {
+        if !has_lists(body, 1) {
+            return None;
+        }
         let envelope: Envelope<'a> = serde_json::from_slice(body).ok()?;
         Some(Self(Form::Exotel(envelope.whatsapp.messages)))
     }
@@ -102,6 +111,9 @@ impl<'a> Plain<'a> {
     /// A body of one of the Sobots'; none: it is of another form, or malformed.
     pub(super) fn cloud(body: &'a [u8]) -> Option<Self> {
         let is_list = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
+        if !has_lists(body, usize::from(is_list)) {
+            return None;
+        }
         let statuses = match is_list {
             true => serde_json::from_slice(body).ok()?,
             false => vec![serde_json::from_slice(body).ok()?],
@@ -224,6 +236,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::Plain;
     use crate::{Vendor, callback};
 
     const SHAPES: [&str; 14] = [
@@ -290,5 +303,14 @@ mod tests {
             assert_eq!(news, None, "{body}");
             assert!(callback::parse(vendor, body.as_bytes()).is_ok(), "{body}");
         }
+    }
+
+    #[test]
+    fn a_list_in_the_place_of_an_object_is_left_to_the_careful_reading() {
+        for body in [r#"[["w","","sent","1667453467"]]"#, r#"["w","","sent","1667453467"]"#] {
+            assert!(Plain::cloud(body.as_bytes()).is_none(), "{body}");
+        }
+        let body = r#"{"whatsapp":{"messages":[["dlr","s","","EX_MESSAGE_SENT"]]}}"#;
+        assert!(Plain::exotel(body.as_bytes()).is_none());
     }
 }
