@@ -95,7 +95,10 @@ enum Form<'a> {
 /// Whether the body has so many lists. A derived reader takes one for an object too, field by field, which the careful
 /// reader does not; a bracket within a text only sends the body there.
 fn has_lists(body: &[u8], count: usize) -> bool {
-    body.iter().filter(|byte| **byte == b'[').count() == count
+    // In parts whose sum fits a byte: the compiler then adds sixteen bytes at a time.
+    const PART: usize = 255;
+    let in_part = |part: &[u8]| usize::from(part.iter().map(|byte| u8::from(*byte == b'[')).sum::<u8>());
+    body.chunks(PART).map(in_part).sum::<usize>() == count
 }
 
 impl<'a> Plain<'a> {
