@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
-use crate::{Error, Result};
+use crate::{Error, Result, sql};
 
 /// What an audience says whose importing process ended before the import did.
 pub const INTERRUPTED: &str =
@@ -148,7 +148,7 @@ pub async fn insert_importing(
     audience: &NewAudience<'_>,
     now: DateTime<Utc>,
 ) -> Result<i64> {
-    sqlx::query_scalar(
+    sql::query_scalar(
         "INSERT INTO audiences (name, status, bytes_total, importer, heartbeat_at, created_at)
          VALUES ($1, 1, $2, $3, $4, $4) RETURNING id",
     )
@@ -172,7 +172,7 @@ pub async fn update_progress(
     totals: &Totals,
     now: DateTime<Utc>,
 ) -> Result<bool> {
-    let done = sqlx::query(
+    let done = sql::query(
         "UPDATE audiences SET rows_read = $2, rows_accepted = $3, rows_rejected = $4, rows_duplicate = $5,
                 bytes_read = $6, heartbeat_at = $7
           WHERE id = $1 AND status = 1",
@@ -203,7 +203,7 @@ pub async fn finish_ready(
     totals: &Totals,
     now: DateTime<Utc>,
 ) -> Result<bool> {
-    let done = sqlx::query(
+    let done = sql::query(
         "UPDATE audiences SET status = 2, phone_column = $2, columns = $3, rows_read = $4, rows_accepted = $5,
                 rows_rejected = $6, rows_duplicate = $7, bytes_read = $8, heartbeat_at = $9
           WHERE id = $1 AND status = 1",
@@ -235,7 +235,7 @@ pub async fn fail(
     totals: &Totals,
     now: DateTime<Utc>,
 ) -> Result<bool> {
-    let done = sqlx::query(
+    let done = sql::query(
         "UPDATE audiences SET status = 3, error = $2, rows_read = $3, rows_accepted = 0, rows_rejected = $4,
                 rows_duplicate = $5, bytes_read = $6, heartbeat_at = $7
           WHERE id = $1 AND status = 1",
@@ -264,7 +264,7 @@ pub async fn fail_abandoned_imports(
     now: DateTime<Utc>,
     silence: TimeDelta,
 ) -> Result<u64> {
-    let done = sqlx::query(
+    let done = sql::query(
         "UPDATE audiences SET status = 3, error = $1, rows_accepted = 0
           WHERE status = 1 AND (heartbeat_at < $2 OR importer = $3)",
     )
@@ -286,7 +286,7 @@ const COLUMNS: &str = "id, name, status, phone_column, columns, rows_read, rows_
 /// The database did not answer, or the row says what cannot be.
 pub async fn get(connection: &mut PgConnection, id: i64) -> Result<Option<Audience>> {
     let query = format!("SELECT {COLUMNS} FROM audiences WHERE id = $1 AND status <> {DELETED}");
-    let row: Option<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query))
+    let row: Option<Row> = sql::query_as(sqlx::AssertSqlSafe(query))
         .bind(id)
         .fetch_optional(connection)
         .await
@@ -302,7 +302,7 @@ pub async fn list(connection: &mut PgConnection, after: Option<i64>, limit: i64)
     let query = format!(
         "SELECT {COLUMNS} FROM audiences WHERE status <> {DELETED} AND id < $1 ORDER BY id DESC LIMIT $2"
     );
-    let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query))
+    let rows: Vec<Row> = sql::query_as(sqlx::AssertSqlSafe(query))
         .bind(after.unwrap_or(i64::MAX))
         .bind(limit)
         .fetch_all(connection)
@@ -319,7 +319,7 @@ pub async fn list(connection: &mut PgConnection, after: Option<i64>, limit: i64)
 pub async fn delete(connection: &mut PgConnection, id: i64) -> Result<Deletion> {
     let attempted = "deleting an audience";
     let found: Option<i64> =
-        sqlx::query_scalar("SELECT id FROM audiences WHERE id = $1 AND status <> 4 FOR UPDATE")
+        sql::query_scalar("SELECT id FROM audiences WHERE id = $1 AND status <> 4 FOR UPDATE")
             .bind(id)
             .fetch_optional(&mut *connection)
             .await
@@ -327,7 +327,7 @@ pub async fn delete(connection: &mut PgConnection, id: i64) -> Result<Deletion> 
     if found.is_none() {
         return Ok(Deletion::NotFound);
     }
-    let user: Option<i64> = sqlx::query_scalar(
+    let user: Option<i64> = sql::query_scalar(
         "SELECT c.id FROM campaigns c
           WHERE c.audience_id = $1
             AND (c.state = 1
@@ -341,7 +341,7 @@ pub async fn delete(connection: &mut PgConnection, id: i64) -> Result<Deletion> 
     if let Some(campaign_id) = user {
         return Ok(Deletion::InUse { campaign_id });
     }
-    sqlx::query("UPDATE audiences SET status = $2 WHERE id = $1")
+    sql::query("UPDATE audiences SET status = $2 WHERE id = $1")
         .bind(id)
         .bind(DELETED)
         .execute(connection)
@@ -357,7 +357,7 @@ pub async fn delete(connection: &mut PgConnection, id: i64) -> Result<Deletion> 
 /// The database did not do it.
 pub async fn purge_deleted(connection: &mut PgConnection, limit: i64) -> Result<bool> {
     let attempted = "removing the rows of a deleted audience";
-    let id: Option<i64> = sqlx::query_scalar(
+    let id: Option<i64> = sql::query_scalar(
         "SELECT a.id FROM audiences a
           WHERE a.status = 4 AND NOT EXISTS (SELECT 1 FROM campaigns c WHERE c.audience_id = a.id)
           ORDER BY a.id LIMIT 1",
@@ -372,12 +372,12 @@ pub async fn purge_deleted(connection: &mut PgConnection, limit: i64) -> Result<
         "DELETE FROM rejects WHERE audience_id = $1 AND line IN
              (SELECT line FROM rejects WHERE audience_id = $1 ORDER BY line LIMIT $2)",
     ] {
-        let done = sqlx::query(slice).bind(id).bind(limit).execute(&mut *connection).await;
+        let done = sql::query(slice).bind(id).bind(limit).execute(&mut *connection).await;
         if done.map_err(Error::database(attempted))?.rows_affected() > 0 {
             return Ok(true);
         }
     }
-    sqlx::query("DELETE FROM audiences WHERE id = $1 AND status = 4")
+    sql::query("DELETE FROM audiences WHERE id = $1 AND status = 4")
         .bind(id)
         .execute(connection)
         .await

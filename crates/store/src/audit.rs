@@ -10,7 +10,7 @@ use model::{
 };
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
-use crate::{Error, Result};
+use crate::{Error, Result, sql};
 
 /// What the audit of one task found.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ impl TaskAudit {
 /// # Errors
 /// The database did not do it.
 pub async fn task_ids(conn: &mut PgConnection) -> Result<Vec<i64>> {
-    sqlx::query_scalar("SELECT id FROM tasks ORDER BY id")
+    sql::query_scalar("SELECT id FROM tasks ORDER BY id")
         .fetch_all(conn)
         .await
         .map_err(Error::database("listing tasks"))
@@ -53,17 +53,14 @@ pub async fn task_ids(conn: &mut PgConnection) -> Result<Vec<i64>> {
 /// # Errors
 /// The database did not do it, or a row says what cannot be.
 pub async fn task(conn: &mut PgConnection, task_id: i64) -> Result<Option<TaskAudit>> {
-    sqlx::query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-        .execute(&mut *conn)
-        .await
-        .map_err(Error::database("beginning an audit"))?;
-    let audit = in_snapshot(conn, task_id).await;
-    sqlx::query("ROLLBACK").execute(conn).await.map_err(Error::database("ending an audit"))?;
+    let mut snapshot = sql::begin_snapshot(conn).await.map_err(Error::database("beginning an audit"))?;
+    let audit = in_snapshot(&mut snapshot, task_id).await;
+    snapshot.rollback().await.map_err(Error::database("ending an audit"))?;
     audit
 }
 
 async fn in_snapshot(conn: &mut PgConnection, task_id: i64) -> Result<Option<TaskAudit>> {
-    let row = sqlx::query(
+    let row = sql::query(
         "SELECT total, cursor, state, details_removed_at, clock_timestamp() AS at FROM tasks WHERE id = $1",
     )
     .bind(task_id)
@@ -99,7 +96,7 @@ async fn in_snapshot(conn: &mut PgConnection, task_id: i64) -> Result<Option<Tas
 
 /// The counts as they are kept, folded and unfolded.
 async fn sums(conn: &mut PgConnection, task_id: i64) -> Result<BTreeMap<(Kind, String), i64>> {
-    let rows: Vec<(i16, String, i64)> = sqlx::query_as(
+    let rows: Vec<(i16, String, i64)> = sql::query_as(
         "SELECT kind, code, sum(n)::bigint FROM (
             SELECT kind, code, n FROM task_counts WHERE task_id = $1
             UNION ALL SELECT kind, code, delta FROM progress WHERE task_id = $1
@@ -156,7 +153,7 @@ async fn recompute(
     task_id: i64,
     cursor: i32,
 ) -> Result<(BTreeMap<(Kind, String), i64>, Vec<String>)> {
-    let rows = sqlx::query(PLACES)
+    let rows = sql::query(PLACES)
         .bind(task_id)
         .bind(cursor)
         .fetch_all(conn)

@@ -5,7 +5,7 @@ use model::campaign::{CampaignState, Canary, Category, OnUnknown, Priority, Sche
 use serde_json::Value;
 use sqlx::{FromRow, PgConnection, types::Json};
 
-use crate::{Error, Result};
+use crate::{Error, Result, sql};
 
 /// A campaign's definition, checked by the caller.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,7 +117,7 @@ impl TryFrom<CampaignRow> for Campaign {
 /// # Errors
 /// The database did not do it.
 pub async fn create(conn: &mut PgConnection, definition: &Definition, now: DateTime<Utc>) -> Result<i64> {
-    sqlx::query_scalar(
+    sql::query_scalar(
         "INSERT INTO campaigns (state, name, account, sender, audience_id, message, template, category,
                                 priority, max_attempts, messages_per_second, on_unknown, schedule,
                                 sending_window, canary, expires_at, created_at)
@@ -150,7 +150,7 @@ pub async fn create(conn: &mut PgConnection, definition: &Definition, now: DateT
 /// # Errors
 /// The database did not do it.
 pub async fn update_draft(conn: &mut PgConnection, id: i64, definition: &Definition) -> Result<bool> {
-    let rows = sqlx::query(
+    let rows = sql::query(
         "UPDATE campaigns
          SET name = $2, account = $3, sender = $4, audience_id = $5, message = $6, template = $7,
              category = $8, priority = $9, max_attempts = $10, messages_per_second = $11, on_unknown = $12,
@@ -185,7 +185,7 @@ pub async fn update_draft(conn: &mut PgConnection, id: i64, definition: &Definit
 /// # Errors
 /// The database did not do it.
 pub async fn delete_draft(conn: &mut PgConnection, id: i64) -> Result<bool> {
-    let rows = sqlx::query(
+    let rows = sql::query(
         "DELETE FROM campaigns c WHERE id = $1 AND state = 1
            AND NOT EXISTS (SELECT FROM tasks t WHERE t.campaign_id = c.id)",
     )
@@ -216,7 +216,7 @@ pub enum Unusable {
 /// The database did not do it.
 pub async fn hold_audience(conn: &mut PgConnection, id: i64) -> Result<Option<Unusable>> {
     let row: Option<(i16, i64)> =
-        sqlx::query_as("SELECT status, rows_accepted FROM audiences WHERE id = $1 FOR SHARE")
+        sql::query_as("SELECT status, rows_accepted FROM audiences WHERE id = $1 FOR SHARE")
             .bind(id)
             .fetch_optional(conn)
             .await
@@ -237,7 +237,7 @@ pub async fn hold_audience(conn: &mut PgConnection, id: i64) -> Result<Option<Un
 /// # Errors
 /// The database did not do it.
 pub async fn lock(conn: &mut PgConnection, id: i64) -> Result<bool> {
-    let row: Option<i64> = sqlx::query_scalar("SELECT id FROM campaigns WHERE id = $1 FOR NO KEY UPDATE")
+    let row: Option<i64> = sql::query_scalar("SELECT id FROM campaigns WHERE id = $1 FOR NO KEY UPDATE")
         .bind(id)
         .fetch_optional(conn)
         .await
@@ -263,7 +263,7 @@ macro_rules! select_campaigns {
 /// # Errors
 /// The database did not do it.
 pub async fn get(conn: &mut PgConnection, id: i64) -> Result<Option<Campaign>> {
-    let row: Option<CampaignRow> = sqlx::query_as(select_campaigns!("WHERE c.id = $1"))
+    let row: Option<CampaignRow> = sql::query_as(select_campaigns!("WHERE c.id = $1"))
         .bind(id)
         .fetch_optional(conn)
         .await
@@ -282,7 +282,7 @@ pub async fn list(
     before: Option<i64>,
     limit: i64,
 ) -> Result<Vec<Campaign>> {
-    let rows: Vec<CampaignRow> = sqlx::query_as(select_campaigns!(
+    let rows: Vec<CampaignRow> = sql::query_as(select_campaigns!(
         "WHERE ($1::smallint IS NULL OR c.state = $1)
            AND ($2::text IS NULL OR strpos(lower(c.name), lower($2)) > 0)
            AND ($3::bigint IS NULL OR c.id < $3)

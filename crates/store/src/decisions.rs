@@ -12,6 +12,7 @@ use crate::{
     Error, Result,
     outcomes::Again,
     reports::{self, Change, Standing, Times},
+    sql,
 };
 
 /// A failed or unknown message, as it was read.
@@ -51,7 +52,7 @@ pub async fn candidates(
     after: &After,
     limit: i64,
 ) -> Result<Vec<Candidate>> {
-    let rows: Vec<CandidateRow> = sqlx::query_as(
+    let rows: Vec<CandidateRow> = sql::query_as(
         "SELECT x.no, x.code, m.reason, m.attempt, m.request_id,
                 m.vendor_id IS NOT NULL AS has_vendor_id
          FROM troubles x JOIN messages m ON m.task_id = x.task_id AND m.no = x.no AND m.state = x.state
@@ -134,7 +135,7 @@ pub async fn decide(
         return Ok(Decided::Done);
     }
     // Asked under the lock: a cancel that came first is seen, one that comes later waits for us.
-    let state: i16 = sqlx::query_scalar("SELECT state FROM tasks WHERE id = $1 FOR SHARE")
+    let state: i16 = sql::query_scalar("SELECT state FROM tasks WHERE id = $1 FOR SHARE")
         .bind(task_id)
         .fetch_one(conn)
         .await

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use model::report::StatusReport;
 use sqlx::PgConnection;
 
-use crate::{Error, Result, ids::vendor_hash};
+use crate::{Error, Result, ids::vendor_hash, sql};
 
 /// A report that waits for its message to be known.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub async fn keep(
         return Ok(());
     }
     let named = |report: &StatusReport| report.correlation;
-    sqlx::query(
+    sql::query(
         "INSERT INTO early_reports (account, vendor_hash, request_id, task_id, no, body, received_at)
          SELECT $1, * FROM UNNEST($2::bigint[], $3::bigint[], $4::bigint[], $5::integer[], $6::jsonb[],
                                   $7::timestamptz[])",
@@ -70,7 +70,7 @@ pub async fn take_known(
     limit: i64,
 ) -> Result<EarlySlice> {
     // Rows that are not taken come back without their body, to say how far it went.
-    let rows: Vec<(i64, Option<serde_json::Value>, DateTime<Utc>)> = sqlx::query_as(
+    let rows: Vec<(i64, Option<serde_json::Value>, DateTime<Utc>)> = sql::query_as(
         "WITH slice AS MATERIALIZED (
             SELECT * FROM early_reports WHERE account = $1 AND id > $2 ORDER BY id LIMIT $3
          ), known AS (
@@ -115,7 +115,7 @@ pub async fn take_known(
 /// # Errors
 /// The database did not do it.
 pub async fn number_since(conn: &mut PgConnection, account: &str, since: DateTime<Utc>) -> Result<i64> {
-    sqlx::query_scalar(
+    sql::query_scalar(
         "SELECT coalesce(min(id) FILTER (WHERE received_at > $2) - 1, max(id), 0)
          FROM early_reports WHERE account = $1",
     )
@@ -131,7 +131,7 @@ pub async fn number_since(conn: &mut PgConnection, account: &str, since: DateTim
 /// # Errors
 /// The database did not do it.
 pub async fn drop_foreign(conn: &mut PgConnection, account: &str, before: DateTime<Utc>) -> Result<u64> {
-    let dropped = sqlx::query("DELETE FROM early_reports WHERE account = $1 AND received_at < $2")
+    let dropped = sql::query("DELETE FROM early_reports WHERE account = $1 AND received_at < $2")
         .bind(account)
         .bind(before)
         .execute(conn)

@@ -11,7 +11,7 @@ use model::{
 };
 use sqlx::PgConnection;
 
-use crate::{Error, Result, outcomes};
+use crate::{Error, Result, outcomes, sql};
 
 /// A halt to be written, unless one holds that scope already.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,7 +145,7 @@ async fn insert_halts(conn: &mut PgConnection, halts: &[&NewHalt], now: DateTime
     if halts.is_empty() {
         return Ok(0);
     }
-    let inserted = sqlx::query(
+    let inserted = sql::query(
         "INSERT INTO halts (scope, account, value, code, reason, remedy, since, lifts_at)
          SELECT scope, account, value, code, reason, remedy, $7, lifts_at
          FROM UNNEST($1::smallint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
@@ -212,7 +212,7 @@ async fn insert_suppressions(
     if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    sql::query(
         "INSERT INTO suppressions AS s (phone, reason, source, created_at, expires_at)
          SELECT phone, reason, source, $4, expires_at
          FROM UNNEST($1::bigint[], $2::smallint[], $3::text[], $5::timestamptz[])
@@ -248,7 +248,7 @@ async fn strike<'a>(
     if strikes.is_empty() {
         return Ok(HashMap::new());
     }
-    let rows: Vec<(i64, String, i32)> = sqlx::query_as(
+    let rows: Vec<(i64, String, i32)> = sql::query_as(
         "INSERT INTO strikes AS s (phone, code, times, last_at)
          SELECT phone, code, times, $4
          FROM UNNEST($1::bigint[], $2::text[], $3::integer[]) AS i (phone, code, times)
@@ -280,7 +280,7 @@ pub async fn lift_template(
     but_code: &str,
 ) -> Result<u64> {
     let lifted =
-        sqlx::query("DELETE FROM halts WHERE account = $1 AND scope = 2 AND value = $2 AND code <> $3")
+        sql::query("DELETE FROM halts WHERE account = $1 AND scope = 2 AND value = $2 AND code <> $3")
             .bind(account)
             .bind(template)
             .bind(but_code)

@@ -23,7 +23,7 @@ use crate::{
     intents::{self, Committed, Intent, Prior, Source, Taken},
     leases::Lease,
     outcomes::{self, Again, CallResult, MessageRow, Outcome},
-    troubles,
+    sql, troubles,
 };
 
 /// What one transaction writes.
@@ -77,7 +77,7 @@ struct Allowed {
 async fn allow(conn: &mut PgConnection, lease: &Lease, group: &Group<'_>) -> Result<Allowed> {
     let (ranges, joined) = ranges(group.intents);
     let phones = group.intents.iter().flat_map(|intent| &intent.taken).map(|taken| taken.phone.as_i64());
-    let rows: Vec<(i16, i64)> = sqlx::query_as(
+    let rows: Vec<(i16, i64)> = sql::query_as(
         "WITH fence AS MATERIALIZED (
             SELECT FROM account_leases WHERE account = $1 AND epoch = $2 FOR KEY SHARE
          ), mark AS (
@@ -254,7 +254,7 @@ impl<'a> Writes<'a> {
         }
         let accepted = &self.accepted;
         let requests = &self.requests;
-        sqlx::query(
+        sql::query(
             "WITH intents AS (
                 INSERT INTO requests (id, account, task_id, epoch, nos, attempts, created_at, deadline_at)
                 SELECT i.id, $1, i.task_id, $2, i.nos::integer[], i.attempts::smallint[], $3, $4

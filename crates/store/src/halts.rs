@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use model::disposition::Scope;
 use sqlx::{FromRow, PgConnection};
 
-use crate::{Error, Result, effects::scope_number};
+use crate::{Error, Result, effects::scope_number, sql};
 
 /// Something that stands still.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub async fn list(
     before: Option<i64>,
     limit: i64,
 ) -> Result<Vec<Halt>> {
-    let rows: Vec<HaltRow> = sqlx::query_as(
+    let rows: Vec<HaltRow> = sql::query_as(
         "SELECT id, scope, account, value, code, reason, remedy, since, lifts_at FROM halts
          WHERE ($1::text IS NULL OR account = $1) AND ($2::bigint IS NULL OR id < $2)
          ORDER BY id DESC LIMIT $3",
@@ -109,7 +109,7 @@ struct HoldingRow {
 /// # Errors
 /// The database did not do it.
 pub async fn holding_any(conn: &mut PgConnection, task_ids: &[i64]) -> Result<Vec<(i64, Halt)>> {
-    let rows: Vec<HoldingRow> = sqlx::query_as(
+    let rows: Vec<HoldingRow> = sql::query_as(
         "SELECT t.id AS task_id,
                 h.id, h.scope, h.account, h.value, h.code, h.reason, h.remedy, h.since, h.lifts_at
          FROM tasks t JOIN halts h ON h.account = t.account
@@ -131,7 +131,7 @@ pub async fn holding_any(conn: &mut PgConnection, task_ids: &[i64]) -> Result<Ve
 /// # Errors
 /// The database did not do it.
 pub async fn lift(conn: &mut PgConnection, id: i64) -> Result<Option<Halt>> {
-    let row: Option<HaltRow> = sqlx::query_as(
+    let row: Option<HaltRow> = sql::query_as(
         "DELETE FROM halts WHERE id = $1
          RETURNING id, scope, account, value, code, reason, remedy, since, lifts_at",
     )
@@ -147,7 +147,7 @@ pub async fn lift(conn: &mut PgConnection, id: i64) -> Result<Option<Halt>> {
 /// # Errors
 /// The database did not do it.
 pub async fn lift_of(conn: &mut PgConnection, scope: Scope, account: &str, value: &str) -> Result<bool> {
-    let rows = sqlx::query("DELETE FROM halts WHERE account = $1 AND scope = $2 AND value = $3")
+    let rows = sql::query("DELETE FROM halts WHERE account = $1 AND scope = $2 AND value = $3")
         .bind(account)
         .bind(scope_number(scope))
         .bind(value)

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use crate::{Error, Result};
+use crate::{Error, Result, sql};
 
 /// What a key stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub async fn claim(
     fingerprint: &str,
     now: DateTime<Utc>,
 ) -> Result<Claim> {
-    let inserted = sqlx::query(
+    let inserted = sql::query(
         "INSERT INTO idempotency_keys (key, operation, fingerprint, created_at) VALUES ($1, $2, $3, $4)
          ON CONFLICT DO NOTHING",
     )
@@ -44,7 +44,7 @@ pub async fn claim(
     if inserted == 1 {
         return Ok(Claim::New);
     }
-    let row: Option<(String, Option<i64>)> = sqlx::query_as(
+    let row: Option<(String, Option<i64>)> = sql::query_as(
         "SELECT fingerprint, resource_id FROM idempotency_keys WHERE key = $1 AND operation = $2",
     )
     .bind(key)
@@ -65,7 +65,7 @@ pub async fn claim(
 /// # Errors
 /// The database did not do it.
 pub async fn complete(conn: &mut PgConnection, key: &str, operation: &str, resource_id: i64) -> Result<()> {
-    sqlx::query("UPDATE idempotency_keys SET resource_id = $3 WHERE key = $1 AND operation = $2")
+    sql::query("UPDATE idempotency_keys SET resource_id = $3 WHERE key = $1 AND operation = $2")
         .bind(key)
         .bind(operation)
         .bind(resource_id)
@@ -80,7 +80,7 @@ pub async fn complete(conn: &mut PgConnection, key: &str, operation: &str, resou
 /// # Errors
 /// The database did not do it.
 pub async fn release(conn: &mut PgConnection, key: &str, operation: &str) -> Result<()> {
-    sqlx::query("DELETE FROM idempotency_keys WHERE key = $1 AND operation = $2 AND resource_id IS NULL")
+    sql::query("DELETE FROM idempotency_keys WHERE key = $1 AND operation = $2 AND resource_id IS NULL")
         .bind(key)
         .bind(operation)
         .execute(conn)
@@ -94,7 +94,7 @@ pub async fn release(conn: &mut PgConnection, key: &str, operation: &str) -> Res
 /// # Errors
 /// The database did not do it.
 pub async fn forget(conn: &mut PgConnection, before: DateTime<Utc>) -> Result<u64> {
-    Ok(sqlx::query("DELETE FROM idempotency_keys WHERE created_at < $1")
+    Ok(sql::query("DELETE FROM idempotency_keys WHERE created_at < $1")
         .bind(before)
         .execute(conn)
         .await

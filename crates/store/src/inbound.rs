@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use model::Phone;
 use sqlx::{FromRow, PgConnection};
 
-use crate::{Error, Result};
+use crate::{Error, Result, sql};
 
 /// Something that a person sent to a business number.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -42,7 +42,7 @@ pub async fn list(
     before: Option<i64>,
     limit: i64,
 ) -> Result<Vec<Inbound>> {
-    sqlx::query_as(
+    sql::query_as(
         "SELECT id, account, sender, phone, kind, text, is_click, vendor_id, in_reply_to, received_at
          FROM inbound
          WHERE ($1::text IS NULL OR account = $1) AND ($2::bigint IS NULL OR phone = $2)
@@ -71,7 +71,7 @@ pub async fn keep(
         return Ok(());
     }
     let phones: Vec<i64> = messages.iter().map(|(message, _)| message.from.as_i64()).collect();
-    sqlx::query(
+    sql::query(
         "INSERT INTO inbound (account, sender, phone, kind, text, is_click, vendor_id, in_reply_to, received_at)
          SELECT $1, * FROM UNNEST($2::text[], $3::bigint[], $4::text[], $5::text[], $6::boolean[], $7::text[],
                                   $8::text[], $9::timestamptz[])",
@@ -89,7 +89,7 @@ pub async fn keep(
     .await
     .map_err(Error::database("keeping inbound messages"))?;
     // Locked in the order in which numbers are suppressed: two accounts must not wait for each other.
-    sqlx::query(
+    sql::query(
         "WITH lifted AS MATERIALIZED (
             SELECT phone FROM suppressions WHERE phone = ANY ($1) AND reason = 2 ORDER BY phone FOR UPDATE
          )

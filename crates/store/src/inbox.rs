@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate, Utc};
 use sqlx::PgConnection;
 
-use crate::{Error, Result};
+use crate::{Error, Result, sql};
 
 /// Rows that are read in one step at the most.
 const ROWS: i64 = 200;
@@ -80,7 +80,7 @@ pub struct Limit {
 /// # Errors
 /// The database did not do it, or may have.
 pub async fn register(conn: &mut PgConnection, writer: Writer, accounts: &[&str]) -> Result<()> {
-    sqlx::query(
+    sql::query(
         "INSERT INTO inbox_positions (account, writer, day, seq)
          SELECT account, $1, $2, 0 FROM UNNEST($3::text[]) AS i (account)
          ON CONFLICT DO NOTHING",
@@ -115,7 +115,7 @@ pub async fn append(
         rows.iter().zip(&ends).map(|(row, end)| end - as_i32(row.bodies.len()) + 1).collect();
     let last = |row: &NewEntries<'_>| row.first + i64::from(as_i32(row.bodies.len())) - 1;
     let size = |row: &NewEntries<'_>| as_i32(row.bodies.iter().map(|body| body.len()).sum());
-    sqlx::query(
+    sql::query(
         "INSERT INTO callbacks (day, account, writer, seq, received_at, kind, size_bytes, bodies)
          SELECT $1, account, $2, seq, $3, kind, size_bytes, ($4::text[])[first_body:last_body]
          FROM UNNEST($5::text[], $6::bigint[], $7::smallint[], $8::integer[], $9::integer[], $10::integer[])
@@ -146,7 +146,7 @@ fn as_i32(n: usize) -> i32 {
 /// # Errors
 /// The database did not do it.
 pub async fn has_unapplied(conn: &mut PgConnection, account: &str) -> Result<bool> {
-    sqlx::query_scalar(
+    sql::query_scalar(
         "SELECT EXISTS (SELECT FROM inbox_positions p
                         CROSS JOIN LATERAL (SELECT FROM callbacks c
                                             WHERE c.account = p.account AND c.writer = p.writer
@@ -171,7 +171,7 @@ type Row = (i64, i64, i64, i16, DateTime<Utc>, Vec<String>);
 /// # Errors
 /// The database did not do it.
 pub async fn unapplied(conn: &mut PgConnection, account: &str, limit: Limit) -> Result<(Vec<Entry>, bool)> {
-    let writers: Vec<i64> = sqlx::query_scalar(
+    let writers: Vec<i64> = sql::query_scalar(
         "SELECT p.writer FROM inbox_positions p
          WHERE p.account = $1
            AND EXISTS (SELECT FROM callbacks c
@@ -187,7 +187,7 @@ pub async fn unapplied(conn: &mut PgConnection, account: &str, limit: Limit) -> 
     if writers.is_empty() {
         return Ok((Vec::new(), false));
     }
-    let rows: Vec<Row> = sqlx::query_as(
+    let rows: Vec<Row> = sql::query_as(
         "WITH next AS (
             SELECT p.writer, p.seq AS position, c.seq, c.kind, c.received_at, c.bodies, c.size_bytes,
                    sum(c.size_bytes) OVER (ORDER BY p.writer, c.seq) - c.size_bytes AS bytes_before
@@ -251,7 +251,7 @@ pub async fn advance(conn: &mut PgConnection, account: &str, entries: &[Entry]) 
     if moves.is_empty() {
         return Ok(true);
     }
-    let advanced = sqlx::query(
+    let advanced = sql::query(
         "UPDATE inbox_positions p SET seq = i.to_seq
          FROM UNNEST($2::bigint[], $3::bigint[], $4::bigint[]) AS i (writer, from_seq, to_seq)
          WHERE p.account = $1 AND p.writer = i.writer AND p.seq = i.from_seq",
@@ -273,7 +273,7 @@ pub async fn advance(conn: &mut PgConnection, account: &str, entries: &[Entry]) 
 /// # Errors
 /// The database did not do it.
 pub async fn forget_positions(conn: &mut PgConnection, account: &str, today: NaiveDate) -> Result<u64> {
-    let forgotten = sqlx::query(
+    let forgotten = sql::query(
         "DELETE FROM inbox_positions p
          WHERE p.account = $1 AND p.day < $2::date - $3
            AND NOT EXISTS (SELECT FROM callbacks c
@@ -295,7 +295,7 @@ pub async fn forget_positions(conn: &mut PgConnection, account: &str, today: Nai
 /// The database did not do it.
 pub async fn ensure_partition(conn: &mut PgConnection, day: NaiveDate) -> Result<()> {
     let name = format!("callbacks_{}", day.format("%Y%m%d"));
-    let is_settled: bool = sqlx::query_scalar(
+    let is_settled: bool = sql::query_scalar(
         "SELECT to_regclass($1) IS NOT NULL OR EXISTS (SELECT FROM callbacks_rest WHERE day = $2)",
     )
     .bind(&name)

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use model::{Phone, counts::Place, status::MessageState};
 use sqlx::PgConnection;
 
-use crate::{Error, Result, troubles};
+use crate::{Error, Result, sql, troubles};
 
 /// What is to be taken in one request: a batch, or up to 64 single calls.
 #[derive(Clone, Debug)]
@@ -121,7 +121,7 @@ pub(crate) async fn take_retries(
     }
     // FOR SHARE: a pause or cancel that commits first is seen, one that comes later waits for us. Attempt and due time:
     // what was read before a quick pause must not take a row that was written since.
-    let rows: Vec<(i64, i32)> = sqlx::query_as(
+    let rows: Vec<(i64, i32)> = sql::query_as(
         "WITH running AS (
             SELECT id FROM tasks
             WHERE id = ANY ($1) AND state = 2 AND NOT paused

@@ -30,6 +30,7 @@ pub mod rejects;
 pub mod reports;
 pub mod retention;
 pub mod runs;
+mod sql;
 pub mod suppressions;
 pub mod tasks;
 #[doc(hidden)]

@@ -3,14 +3,14 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use crate::{Error, Result};
+use crate::{Error, Result, sql};
 
 /// Starts the account's scheduled tasks whose time has come; how many. A paused one starts paused.
 ///
 /// # Errors
 /// The database did not do it.
 pub async fn start_due_tasks(conn: &mut PgConnection, account: &str, now: DateTime<Utc>) -> Result<u64> {
-    let started = sqlx::query(
+    let started = sql::query(
         "UPDATE tasks SET state = 2, started_at = $2
          WHERE account = $1 AND state = 1 AND starts_at <= $2",
     )
@@ -27,7 +27,7 @@ pub async fn start_due_tasks(conn: &mut PgConnection, account: &str, now: DateTi
 /// # Errors
 /// The database did not do it.
 pub async fn expire_tasks(conn: &mut PgConnection, account: &str, now: DateTime<Utc>) -> Result<u64> {
-    let expired = sqlx::query(
+    let expired = sql::query(
         "UPDATE tasks SET state = 5, ended_at = $2, paused = false
          WHERE account = $1 AND state IN (1, 2) AND expires_at <= $2",
     )
@@ -46,7 +46,7 @@ pub async fn expire_tasks(conn: &mut PgConnection, account: &str, now: DateTime<
 /// # Errors
 /// The database did not do it.
 pub async fn complete_tasks(conn: &mut PgConnection, account: &str, now: DateTime<Utc>) -> Result<Vec<i64>> {
-    let candidates: Vec<i64> = sqlx::query_scalar(
+    let candidates: Vec<i64> = sql::query_scalar(
         "SELECT id FROM tasks t
          WHERE account = $1 AND state = 2 AND cursor = total AND NOT paused
            AND NOT task_is_halted(id, account, sender, template)
@@ -62,7 +62,7 @@ pub async fn complete_tasks(conn: &mut PgConnection, account: &str, now: DateTim
         return Ok(Vec::new());
     }
     // Looked at again under the lock, in a statement that sees what was committed while it was waited for.
-    sqlx::query_scalar(
+    sql::query_scalar(
         "UPDATE tasks t SET state = 3, ended_at = $2
          WHERE id = ANY ($1) AND state = 2 AND cursor = total
            AND (SELECT id FROM requests q WHERE q.task_id = t.id ORDER BY q.task_id LIMIT 1) IS NULL
@@ -81,7 +81,7 @@ pub async fn complete_tasks(conn: &mut PgConnection, account: &str, now: DateTim
 /// # Errors
 /// The database did not do it.
 pub async fn lift_due_halts(conn: &mut PgConnection, account: &str, now: DateTime<Utc>) -> Result<u64> {
-    let lifted = sqlx::query("DELETE FROM halts WHERE account = $1 AND lifts_at <= $2")
+    let lifted = sql::query("DELETE FROM halts WHERE account = $1 AND lifts_at <= $2")
         .bind(account)
         .bind(now)
         .execute(conn)
@@ -108,7 +108,7 @@ pub struct OutcomeCounts {
 /// # Errors
 /// The database did not do it.
 pub async fn outcome_counts(conn: &mut PgConnection, account: &str) -> Result<Vec<OutcomeCounts>> {
-    sqlx::query_as(
+    sql::query_as(
         "SELECT t.id AS task_id, t.started_at, coalesce(sum(c.n), 0)::bigint AS outcomes,
                 coalesce(sum(c.n) FILTER (WHERE c.kind = 9), 0)::bigint AS failed
          FROM tasks t JOIN task_counts c ON c.task_id = t.id AND c.kind IN (5, 9) AND c.code = ''

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use model::{Phone, status::MessageState};
 use sqlx::{FromRow, PgConnection};
 
-use crate::{Error, Result};
+use crate::{Error, Result, sql};
 
 /// Where a recipient is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -311,7 +311,7 @@ pub async fn list(
 /// The task's size, and the recipient that the filter names; none: there is nobody to be listed.
 async fn scope(conn: &mut PgConnection, task_id: i64, filter: &Filter) -> Result<Option<(i32, Option<i32>)>> {
     let task: Option<(i32, i64)> =
-        sqlx::query_as("SELECT total, audience_id FROM tasks WHERE id = $1 AND details_removed_at IS NULL")
+        sql::query_as("SELECT total, audience_id FROM tasks WHERE id = $1 AND details_removed_at IS NULL")
             .bind(task_id)
             .fetch_optional(&mut *conn)
             .await
@@ -331,7 +331,7 @@ async fn read(
     limit: i32,
     recipient: Option<i32>,
 ) -> Result<Vec<Message>> {
-    let mut query = sqlx::query_as(statement)
+    let mut query = sql::query_as(statement)
         .bind(task_id)
         .bind(after)
         .bind(limit)

@@ -14,7 +14,7 @@ use crate::{
     ids::vendor_hash,
     intents::{Intent, Prior, Taken, Unfit},
     leases::Lease,
-    progress, troubles,
+    progress, sql, troubles,
 };
 
 /// What came of one recipient's call.
@@ -187,7 +187,7 @@ pub(crate) async fn upsert_messages(
         return Ok(());
     }
     let at = |row: &MessageRow, wanted: bool| wanted.then(|| row.at.unwrap_or(now));
-    sqlx::query(
+    sql::query(
         "INSERT INTO messages AS m (task_id, no, state, attempt, request_id, vendor_hash, vendor_id,
                                     code, reason, accepted_at, failed_at)
          SELECT * FROM UNNEST($1::bigint[], $2::integer[], $3::smallint[], $4::smallint[], $5::bigint[],
@@ -225,7 +225,7 @@ pub(crate) async fn keep_old_ids(
     if tasks.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    sql::query(
         "INSERT INTO old_vendor_ids (vendor_hash, task_id, no)
          SELECT m.vendor_hash, m.task_id, m.no
          FROM UNNEST($1::bigint[], $2::integer[]) AS i (task_id, no)
@@ -250,7 +250,7 @@ pub(crate) async fn insert_retries(conn: &mut PgConnection, rows: &[(i64, i32, A
     }
     let task_ids: Vec<i64> = rows.iter().map(|row| row.0).collect();
     wake_tasks(conn, &task_ids).await?;
-    sqlx::query(
+    sql::query(
         "INSERT INTO retries (task_id, no, due_at, attempt, batch_max)
          SELECT * FROM UNNEST($1::bigint[], $2::integer[], $3::timestamptz[], $4::smallint[], $5::smallint[])",
     )
@@ -269,12 +269,12 @@ pub(crate) async fn insert_retries(conn: &mut PgConnection, rows: &[(i64, i32, A
 ///
 /// Two statements: the second must see what a completion wrote while the first waited for it.
 pub(crate) async fn wake_tasks(conn: &mut PgConnection, task_ids: &[i64]) -> Result<()> {
-    sqlx::query("SELECT FROM tasks WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE")
+    sql::query("SELECT FROM tasks WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE")
         .bind(task_ids)
         .execute(&mut *conn)
         .await
         .map_err(Error::database("locking tasks"))?;
-    sqlx::query("UPDATE tasks SET state = 2, ended_at = NULL WHERE id = ANY ($1) AND state = 3")
+    sql::query("UPDATE tasks SET state = 2, ended_at = NULL WHERE id = ANY ($1) AND state = 3")
         .bind(task_ids)
         .execute(conn)
         .await
@@ -286,7 +286,7 @@ async fn close_requests(conn: &mut PgConnection, closed: &[i64]) -> Result<()> {
     if closed.is_empty() {
         return Ok(());
     }
-    sqlx::query("DELETE FROM requests WHERE id = ANY ($1)")
+    sql::query("DELETE FROM requests WHERE id = ANY ($1)")
         .bind(closed)
         .execute(conn)
         .await
@@ -308,7 +308,7 @@ pub async fn settle_older_epochs(
     why: &Why,
     now: DateTime<Utc>,
 ) -> Result<bool> {
-    let open: Vec<(i64, i64, Vec<i32>, Vec<i16>)> = sqlx::query_as(
+    let open: Vec<(i64, i64, Vec<i32>, Vec<i16>)> = sql::query_as(
         "SELECT id, task_id, nos, attempts FROM requests
          WHERE account = $1 AND epoch < $2 ORDER BY id LIMIT $3 FOR UPDATE",
     )
@@ -324,7 +324,7 @@ pub async fn settle_older_epochs(
     let ids: Vec<i64> = open.iter().map(|row| row.0).collect();
     // An outcome of the call is its message row, or a `retries` row when the call never began. A request that is still
     // open for others may name somebody whom a later request took again: the later one speaks for it.
-    let decided: Vec<(i64, i32)> = sqlx::query_as(
+    let decided: Vec<(i64, i32)> = sql::query_as(
         "SELECT q.id, i.no FROM requests q CROSS JOIN UNNEST(q.nos) AS i (no)
          WHERE q.id = ANY ($1)
            AND (EXISTS (SELECT FROM messages m

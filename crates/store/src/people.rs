@@ -5,9 +5,9 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use model::Phone;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 
-use crate::{Error, Result, suppressions::Reason};
+use crate::{Error, Result, sql, suppressions::Reason};
 
 /// What stands where a phone was erased. Its country code is nobody's; the migrations suppress it.
 pub const ERASED_DIGITS: i64 = 999_000_000_000_000;
@@ -28,8 +28,8 @@ pub fn is_erased(phone: Phone) -> bool {
 /// The database did not do it.
 pub async fn list_phones(conn: &mut PgConnection) -> Result<bool> {
     let attempted = "listing an audience's phones";
-    let mut tx = conn.begin().await.map_err(Error::database(attempted))?;
-    let audience_id: Option<i64> = sqlx::query_scalar(
+    let mut tx = sql::begin(conn).await.map_err(Error::database(attempted))?;
+    let audience_id: Option<i64> = sql::query_scalar(
         "SELECT id FROM audiences WHERE status = 2 AND NOT phones_listed
          ORDER BY id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
     )
@@ -37,7 +37,7 @@ pub async fn list_phones(conn: &mut PgConnection) -> Result<bool> {
     .await
     .map_err(Error::database(attempted))?;
     let Some(audience_id) = audience_id else { return Ok(false) };
-    sqlx::query(
+    sql::query(
         "INSERT INTO recipient_phones (audience_id, first_phone, phones, nos)
          SELECT $1, min(phone), array_agg(phone ORDER BY phone, no), array_agg(no ORDER BY phone, no)
          FROM (SELECT phone, no, (row_number() OVER (ORDER BY phone, no) - 1) / 128 AS block
@@ -49,7 +49,7 @@ pub async fn list_phones(conn: &mut PgConnection) -> Result<bool> {
     .execute(&mut *tx)
     .await
     .map_err(Error::database(attempted))?;
-    sqlx::query("UPDATE audiences SET phones_listed = true WHERE id = $1")
+    sql::query("UPDATE audiences SET phones_listed = true WHERE id = $1")
         .bind(audience_id)
         .execute(&mut *tx)
         .await
@@ -63,7 +63,7 @@ pub async fn list_phones(conn: &mut PgConnection) -> Result<bool> {
 /// # Errors
 /// The database did not do it.
 pub async fn no_of(conn: &mut PgConnection, audience_id: i64, phone: Phone) -> Result<Option<i32>> {
-    sqlx::query_scalar(
+    sql::query_scalar(
         "SELECT CASE WHEN coalesce((SELECT phones_listed FROM audiences WHERE id = $1), false)
                 THEN (SELECT b.nos[array_position(b.phones, $2)]
                       FROM (SELECT phones, nos FROM recipient_phones
@@ -133,7 +133,7 @@ pub async fn erase(conn: &mut PgConnection, phone: Phone, now: DateTime<Utc>) ->
 }
 
 async fn recipients_of(conn: &mut PgConnection, phone: Phone) -> Result<(Vec<i64>, Vec<i32>)> {
-    let rows: Vec<(i64, i32)> = sqlx::query_as(
+    let rows: Vec<(i64, i32)> = sql::query_as(
         "SELECT a.id, b.nos[array_position(b.phones, $1)] AS no
          FROM audiences a
          CROSS JOIN LATERAL (SELECT phones, nos FROM recipient_phones p
@@ -160,7 +160,7 @@ async fn messages_of(
     audiences: &[i64],
     nos: &[i32],
 ) -> Result<std::result::Result<Messages, i64>> {
-    let rows: Vec<(i64, i32)> = sqlx::query_as(
+    let rows: Vec<(i64, i32)> = sql::query_as(
         "SELECT t.id, i.no FROM UNNEST($1::bigint[], $2::integer[]) AS i (audience_id, no)
          JOIN tasks t ON t.audience_id = i.audience_id AND t.details_removed_at IS NULL
          ORDER BY t.id FOR NO KEY UPDATE OF t",
@@ -171,7 +171,7 @@ async fn messages_of(
     .await
     .map_err(Error::database("reading a person's tasks"))?;
     let messages: Messages = rows.into_iter().unzip();
-    let in_flight: Option<i64> = sqlx::query_scalar(
+    let in_flight: Option<i64> = sql::query_scalar(
         "SELECT q.task_id FROM UNNEST($1::bigint[], $2::integer[]) AS i (task_id, no)
          JOIN requests q ON q.task_id = i.task_id AND i.no = ANY (q.nos)
          WHERE NOT EXISTS (SELECT FROM messages m
@@ -194,7 +194,7 @@ async fn withhold(
     now: DateTime<Utc>,
 ) -> Result<(bool, Option<DateTime<Utc>>)> {
     let until = now + TimeDelta::hours(GUARD_HOURS);
-    let is_withheld: Option<bool> = sqlx::query_scalar(
+    let is_withheld: Option<bool> = sql::query_scalar(
         "INSERT INTO suppressions AS s (phone, reason, source, created_at, expires_at)
          VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (phone) DO UPDATE
@@ -211,7 +211,7 @@ async fn withhold(
     .fetch_optional(&mut *conn)
     .await
     .map_err(Error::database("withholding an erased number"))?;
-    sqlx::query("DELETE FROM strikes WHERE phone = $1")
+    sql::query("DELETE FROM strikes WHERE phone = $1")
         .bind(phone.as_i64())
         .execute(conn)
         .await
@@ -225,7 +225,7 @@ async fn erase_recipients(
     audiences: &[i64],
     nos: &[i32],
 ) -> Result<i64> {
-    let rows = sqlx::query(
+    let rows = sql::query(
         "UPDATE recipients r
          SET phone = $3, vars = array_fill($4::text, ARRAY[cardinality(r.vars)])
          FROM UNNEST($1::bigint[], $2::integer[]) AS i (audience_id, no)
@@ -248,7 +248,7 @@ async fn erase_recipients(
          FROM UNNEST($1::bigint[], $2::integer[]) AS i (audience_id, no)
          WHERE p.audience_id = i.audience_id AND p.first_phone <= $3 AND p.phones @> ARRAY[$3]",
     ] {
-        sqlx::query(statement)
+        sql::query(statement)
             .bind(audiences)
             .bind(nos)
             .bind(phone.as_i64())
@@ -270,7 +270,7 @@ async fn erase_messages(conn: &mut PgConnection, (tasks, nos): &Messages) -> Res
          FROM UNNEST($1::bigint[], $2::integer[]) AS i (task_id, no)
          WHERE m.task_id = i.task_id AND m.no = i.no",
     ] {
-        rows = sqlx::query(statement)
+        rows = sql::query(statement)
             .bind(tasks)
             .bind(nos)
             .execute(&mut *conn)
@@ -282,7 +282,7 @@ async fn erase_messages(conn: &mut PgConnection, (tasks, nos): &Messages) -> Res
 }
 
 async fn erase_inbound(conn: &mut PgConnection, phone: Phone) -> Result<i64> {
-    let rows = sqlx::query(
+    let rows = sql::query(
         "UPDATE inbound SET phone = $2, text = NULL, vendor_id = NULL, in_reply_to = NULL WHERE phone = $1",
     )
     .bind(phone.as_i64())
@@ -296,7 +296,7 @@ async fn erase_inbound(conn: &mut PgConnection, phone: Phone) -> Result<i64> {
 /// Reads the whole inbox, which retention keeps short. What has not been applied yet is left to be.
 async fn erase_callbacks(conn: &mut PgConnection, phone: Phone) -> Result<i64> {
     let named = format!("%{}%", phone.digits());
-    let rows = sqlx::query(
+    let rows = sql::query(
         "UPDATE callbacks c
          SET bodies = ARRAY(SELECT CASE WHEN body LIKE $1 THEN '{\"erased\":true}' ELSE body END
                             FROM UNNEST(c.bodies) WITH ORDINALITY AS u (body, place) ORDER BY place)
@@ -309,7 +309,7 @@ async fn erase_callbacks(conn: &mut PgConnection, phone: Phone) -> Result<i64> {
     .await
     .map_err(Error::database("erasing callbacks"))?
     .rows_affected();
-    sqlx::query("DELETE FROM early_reports WHERE body::text LIKE $1")
+    sql::query("DELETE FROM early_reports WHERE body::text LIKE $1")
         .bind(&named)
         .execute(conn)
         .await
@@ -319,7 +319,7 @@ async fn erase_callbacks(conn: &mut PgConnection, phone: Phone) -> Result<i64> {
 
 /// Rows that were not taken hold the number as it was typed, often without its country code.
 async fn erase_rejects(conn: &mut PgConnection, phone: Phone) -> Result<i64> {
-    let rows = sqlx::query(
+    let rows = sql::query(
         "UPDATE rejects SET phone = '', raw = $2
          WHERE ltrim(regexp_replace(phone, '\\D', '', 'g'), '0') <> ''
            AND length(ltrim(regexp_replace(phone, '\\D', '', 'g'), '0')) >= 7
@@ -339,7 +339,7 @@ async fn erase_rejects(conn: &mut PgConnection, phone: Phone) -> Result<i64> {
 /// # Errors
 /// The database did not do it.
 pub async fn forget_withheld(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64> {
-    let rows = sqlx::query("DELETE FROM suppressions WHERE source = $1 AND expires_at <= $2")
+    let rows = sql::query("DELETE FROM suppressions WHERE source = $1 AND expires_at <= $2")
         .bind(ERASED)
         .bind(now)
         .execute(conn)

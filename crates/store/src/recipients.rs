@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes};
 use model::Phone;
 use sqlx::{FromRow, PgConnection, postgres::PgCopyIn};
 
-use crate::{Error, Result};
+use crate::{Error, Result, sql};
 
 /// One recipient of an audience.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,7 +204,7 @@ pub async fn page_after(
     after: i32,
     limit: i64,
 ) -> Result<Vec<Recipient>> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let rows: Vec<Row> = sql::query_as(
         "SELECT no, phone, vars FROM recipients WHERE audience_id = $1 AND no > $2 ORDER BY no LIMIT $3",
     )
     .bind(audience_id)
@@ -221,7 +221,7 @@ pub async fn page_after(
 /// # Errors
 /// The database did not answer, or a row says what cannot be.
 pub async fn by_nos(connection: &mut PgConnection, audience_id: i64, nos: &[i32]) -> Result<Vec<Recipient>> {
-    let rows: Vec<Row> = sqlx::query_as(
+    let rows: Vec<Row> = sql::query_as(
         "SELECT no, phone, vars FROM recipients WHERE audience_id = $1 AND no = ANY ($2) ORDER BY no",
     )
     .bind(audience_id)
@@ -241,7 +241,7 @@ pub async fn find_phone(
     audience_id: i64,
     phone: Phone,
 ) -> Result<Option<i32>> {
-    sqlx::query_scalar("SELECT no FROM recipients WHERE audience_id = $1 AND phone = $2")
+    sql::query_scalar("SELECT no FROM recipients WHERE audience_id = $1 AND phone = $2")
         .bind(audience_id)
         .bind(phone.as_i64())
         .fetch_optional(connection)
@@ -261,7 +261,7 @@ pub async fn find_phones(
 ) -> Result<Vec<(Phone, i32)>> {
     let digits: Vec<i64> = phones.iter().map(|phone| phone.as_i64()).collect();
     let rows: Vec<(i64, i32)> =
-        sqlx::query_as("SELECT phone, no FROM recipients WHERE audience_id = $1 AND phone = ANY ($2)")
+        sql::query_as("SELECT phone, no FROM recipients WHERE audience_id = $1 AND phone = ANY ($2)")
             // Named statements switch to a plan that hashes nothing after five calls.
             .persistent(false)
             .bind(audience_id)

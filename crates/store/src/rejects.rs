@@ -4,7 +4,7 @@
 
 use sqlx::{FromRow, PgConnection};
 
-use crate::{Error, Result};
+use crate::{Error, Result, sql};
 
 /// A row of a file that was not taken.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -28,7 +28,7 @@ pub async fn insert(connection: &mut PgConnection, audience_id: i64, rejects: &[
     let reasons: Vec<&str> = rejects.iter().map(|reject| reject.reason.as_str()).collect();
     let phones: Vec<&str> = rejects.iter().map(|reject| reject.phone.as_str()).collect();
     let raws: Vec<&str> = rejects.iter().map(|reject| reject.raw.as_str()).collect();
-    sqlx::query(
+    sql::query(
         "INSERT INTO rejects (audience_id, line, seq, reason, phone, raw)
          SELECT $1, line, 0, reason, phone, raw
            FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[]) AS given (line, reason, phone, raw)",
@@ -54,7 +54,7 @@ pub async fn page_after(
     after: i64,
     limit: i64,
 ) -> Result<Vec<Reject>> {
-    sqlx::query_as(
+    sql::query_as(
         "SELECT line, reason, phone, raw FROM rejects
           WHERE audience_id = $1 AND line > $2 ORDER BY line LIMIT $3",
     )

@@ -18,7 +18,7 @@ use crate::{
     Error, Result,
     ids::vendor_hash,
     outcomes::{self, Again},
-    progress, troubles,
+    progress, sql, troubles,
 };
 
 /// A message as reports see it.
@@ -112,7 +112,7 @@ type Key = (i64, i32);
 /// # Errors
 /// The database did not do it.
 pub async fn look_up_by_index(conn: &mut PgConnection) -> Result<()> {
-    sqlx::query(
+    sql::query(
         "SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
                 set_config('enable_seqscan', 'off', true)",
     )
@@ -202,7 +202,7 @@ impl Found {
         if hashes.is_empty() {
             return Ok(());
         }
-        let rows = sqlx::query(select_standing!("m.vendor_hash = ANY ($1)"))
+        let rows = sql::query(select_standing!("m.vendor_hash = ANY ($1)"))
             .bind(hashes.as_slice())
             .fetch_all(conn)
             .await
@@ -236,7 +236,7 @@ impl Found {
         // A statement for each task: its partition is then chosen once, and not for every row.
         for of_task in keys.chunk_by(|(task, _), (next, _)| task == next) {
             let Some((task_id, _)) = of_task.first() else { continue };
-            let rows = sqlx::query(select_standing!("m.task_id = $1 AND m.no = ANY ($2)"))
+            let rows = sql::query(select_standing!("m.task_id = $1 AND m.no = ANY ($2)"))
                 .bind(task_id)
                 .bind(of_task.iter().map(|(_, no)| *no).collect::<Vec<_>>())
                 .fetch_all(&mut *conn)
@@ -263,7 +263,7 @@ impl Found {
         if of.is_empty() {
             return Ok(());
         }
-        let rows: Vec<(i64, i32, i64)> = sqlx::query_as(
+        let rows: Vec<(i64, i32, i64)> = sql::query_as(
             "SELECT i.task_id, i.no, p.phone
              FROM UNNEST($1::bigint[], $2::integer[]) AS i (task_id, no)
              JOIN tasks t ON t.id = i.task_id
@@ -289,7 +289,7 @@ async fn of_account(conn: &mut PgConnection, account: &str, tasks: BTreeSet<i64>
     if tasks.is_empty() {
         return Ok(HashSet::new());
     }
-    let own: Vec<i64> = sqlx::query_scalar("SELECT id FROM tasks WHERE id = ANY ($1) AND account = $2")
+    let own: Vec<i64> = sql::query_scalar("SELECT id FROM tasks WHERE id = ANY ($1) AND account = $2")
         .bind(tasks.into_iter().collect::<Vec<_>>())
         .bind(account)
         .fetch_all(conn)
@@ -304,7 +304,7 @@ async fn older_calls(conn: &mut PgConnection, hashes: Vec<i64>) -> Result<Vec<(i
         return Ok(Vec::new());
     }
     let rows: Vec<(i64, i64, i32)> =
-        sqlx::query_as("SELECT vendor_hash, task_id, no FROM old_vendor_ids WHERE vendor_hash = ANY ($1)")
+        sql::query_as("SELECT vendor_hash, task_id, no FROM old_vendor_ids WHERE vendor_hash = ANY ($1)")
             .bind(hashes)
             .fetch_all(conn)
             .await
@@ -404,7 +404,7 @@ async fn withdraw_retries(conn: &mut PgConnection, changes: &[&Change]) -> Resul
     if withdrawn.is_empty() {
         return Ok(true);
     }
-    let deleted = sqlx::query(
+    let deleted = sql::query(
         "DELETE FROM retries r USING UNNEST($1::bigint[], $2::integer[]) AS i (task_id, no)
          WHERE r.task_id = i.task_id AND r.no = i.no",
     )
@@ -424,7 +424,7 @@ async fn climb(conn: &mut PgConnection, mut changes: Vec<&Change>) -> Result<boo
     changes.sort_unstable_by_key(|change| (change.before.task_id, change.before.no));
     let times =
         |of: fn(&Times) -> Option<DateTime<Utc>>| changes.iter().map(|c| of(&c.times)).collect::<Vec<_>>();
-    let updated = sqlx::query(
+    let updated = sql::query(
         "UPDATE messages m
          SET state = i.state,
              accepted_at = coalesce(m.accepted_at, i.sent_at, i.delivered_at, i.read_at),
@@ -459,7 +459,7 @@ async fn update_messages(conn: &mut PgConnection, mut changes: Vec<&Change>) -> 
     changes.sort_unstable_by_key(|change| (change.before.task_id, change.before.no));
     let times =
         |of: fn(&Times) -> Option<DateTime<Utc>>| changes.iter().map(|c| of(&c.times)).collect::<Vec<_>>();
-    let updated = sqlx::query(
+    let updated = sql::query(
         "UPDATE messages m
          SET state = i.state,
              vendor_id = coalesce(m.vendor_id, i.vendor_id),
@@ -524,7 +524,7 @@ pub struct TaskFacts {
 /// # Errors
 /// The database did not do it.
 pub async fn task_facts(conn: &mut PgConnection, task_ids: &[i64]) -> Result<BTreeMap<i64, TaskFacts>> {
-    let rows = sqlx::query(
+    let rows = sql::query(
         "SELECT t.id, t.sender, t.template, c.message, c.category, c.max_attempts
          FROM tasks t JOIN campaigns c ON c.id = t.campaign_id WHERE t.id = ANY ($1)",
     )

@@ -4,9 +4,9 @@
 //! change. The counts of a task stay when its messages go.
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use sqlx::{AssertSqlSafe, Connection as _, FromRow, PgConnection};
+use sqlx::{AssertSqlSafe, FromRow, PgConnection};
 
-use crate::{Error, Result};
+use crate::{Error, Result, sql};
 
 /// Ids in one partition.
 const RANGE: i64 = 10_000;
@@ -53,7 +53,7 @@ impl Range {
 pub async fn rotate(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<u64> {
     let mut made = 0;
     for family in [BY_TASK, BY_AUDIENCE] {
-        let mut tx = conn.begin().await.map_err(Error::database("making partitions"))?;
+        let mut tx = sql::begin(conn).await.map_err(Error::database("making partitions"))?;
         begin_chore(&mut tx).await?;
         made += rotate_family(&mut tx, &family, now).await?;
         tx.commit().await.map_err(Error::database("making partitions"))?;
@@ -80,7 +80,7 @@ async fn rotate_family(conn: &mut PgConnection, family: &Family, now: DateTime<U
     let made = add_up_to(conn, family, &known, next).await?;
     if let Some(first) = moved_to {
         // Never back: the ids below may have been given out.
-        sqlx::query("SELECT setval($1::regclass, $2, false)")
+        sql::query("SELECT setval($1::regclass, $2, false)")
             .bind(format!("{}_id_seq", family.of))
             .bind(first)
             .execute(conn)
@@ -96,7 +96,7 @@ async fn add_up_to(conn: &mut PgConnection, family: &Family, known: &[Range], ne
     let mut made = 0;
     while since <= next {
         for parent in family.parents {
-            let is_new: bool = sqlx::query_scalar("SELECT add_partition($1, $2, $3)")
+            let is_new: bool = sql::query_scalar("SELECT add_partition($1, $2, $3)")
                 .bind(parent)
                 .bind(since)
                 .bind(since + RANGE)
@@ -112,11 +112,11 @@ async fn add_up_to(conn: &mut PgConnection, family: &Family, known: &[Range], ne
 
 /// One chore at a time, and rather none than one that makes senders wait.
 async fn begin_chore(conn: &mut PgConnection) -> Result<()> {
-    sqlx::query("SET LOCAL lock_timeout = '2s'")
+    sql::query("SET LOCAL lock_timeout = '2s'")
         .execute(&mut *conn)
         .await
         .map_err(Error::database("beginning a chore"))?;
-    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+    sql::query("SELECT pg_advisory_xact_lock($1)")
         .bind(LOCK)
         .execute(conn)
         .await
@@ -129,14 +129,14 @@ async fn last_id(conn: &mut PgConnection, family: &Family) -> Result<i64> {
         "SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM {}_id_seq",
         family.of
     );
-    sqlx::query_scalar(AssertSqlSafe(statement))
+    sql::query_scalar(AssertSqlSafe(statement))
         .fetch_one(conn)
         .await
         .map_err(Error::database("reading the last id"))
 }
 
 async fn ranges(conn: &mut PgConnection, family: &Family) -> Result<Vec<Range>> {
-    sqlx::query_as("SELECT since, upto FROM partition_ranges($1)")
+    sql::query_as("SELECT since, upto FROM partition_ranges($1)")
         .bind(family.parents[0])
         .fetch_all(conn)
         .await
@@ -149,7 +149,7 @@ async fn first_created(
     range: &Range,
 ) -> Result<Option<DateTime<Utc>>> {
     let statement = format!("SELECT created_at FROM {} WHERE id >= $1 ORDER BY id LIMIT 1", family.of);
-    sqlx::query_scalar(AssertSqlSafe(statement))
+    sql::query_scalar(AssertSqlSafe(statement))
         .bind(range.first())
         .fetch_optional(conn)
         .await
@@ -179,14 +179,14 @@ pub async fn remove_messages(conn: &mut PgConnection, now: DateTime<Utc>, days: 
             removed.kept.push(format!("messages_{}: task {task_id} has not ended for long", range.suffix()));
             continue;
         }
-        let mut tx = conn.begin().await.map_err(Error::database("removing old messages"))?;
+        let mut tx = sql::begin(conn).await.map_err(Error::database("removing old messages"))?;
         begin_chore(&mut tx).await?;
         // Retries of cancelled tasks read as cancelled; nobody takes them.
         for statement in [
             "UPDATE tasks SET details_removed_at = $3 WHERE id >= $1 AND id < $2 AND $3 IS NOT NULL",
             "DELETE FROM retries WHERE task_id >= $1 AND task_id < $2 AND $3::timestamptz IS NOT NULL",
         ] {
-            sqlx::query(statement)
+            sql::query(statement)
                 .bind(range.first())
                 .bind(range.upto)
                 .bind(now)
@@ -204,7 +204,7 @@ pub async fn remove_messages(conn: &mut PgConnection, now: DateTime<Utc>, days: 
 
 /// The first task of the range that still holds it.
 async fn holder(conn: &mut PgConnection, range: &Range, before: DateTime<Utc>) -> Result<Option<i64>> {
-    sqlx::query_scalar(
+    sql::query_scalar(
         "SELECT id FROM tasks WHERE id >= $1 AND id < $2
            AND (state IN (1, 2) OR ended_at IS NULL OR ended_at >= $3)
          ORDER BY id LIMIT 1",
@@ -220,10 +220,10 @@ async fn holder(conn: &mut PgConnection, range: &Range, before: DateTime<Utc>) -
 async fn remove_recipients(conn: &mut PgConnection) -> Result<()> {
     let last = last_id(conn, &BY_AUDIENCE).await?;
     for range in ranges(conn, &BY_AUDIENCE).await?.iter().filter(|range| range.upto <= last) {
-        let mut tx = conn.begin().await.map_err(Error::database("removing old recipients"))?;
+        let mut tx = sql::begin(conn).await.map_err(Error::database("removing old recipients"))?;
         begin_chore(&mut tx).await?;
         // A deleted audience can get no campaign any more.
-        let is_held: bool = sqlx::query_scalar(
+        let is_held: bool = sql::query_scalar(
             "SELECT EXISTS (SELECT FROM audiences WHERE id >= $1 AND id < $2 AND status <> 4)
                  OR EXISTS (SELECT FROM tasks WHERE audience_id >= $1 AND audience_id < $2
                                                 AND details_removed_at IS NULL)",
@@ -256,7 +256,7 @@ async fn detach(conn: &mut PgConnection, family: &Family, range: &Range) -> Resu
 /// Drops what was detached, now or by a process that died before it came to this.
 async fn drop_detached(conn: &mut PgConnection) -> Result<Vec<String>> {
     let parents: Vec<&str> = BY_TASK.parents.iter().chain(BY_AUDIENCE.parents).copied().collect();
-    let detached: Vec<String> = sqlx::query_scalar(
+    let detached: Vec<String> = sql::query_scalar(
         "SELECT c.relname::text FROM pg_class c
          WHERE c.relkind = 'r' AND NOT c.relispartition AND c.relnamespace = current_schema()::regnamespace
            AND c.relname ~ ('^(' || array_to_string($1::text[], '|') || ')_[0-9]+$')
@@ -282,7 +282,7 @@ async fn drop_detached(conn: &mut PgConnection) -> Result<Vec<String>> {
 pub async fn remove_callbacks(conn: &mut PgConnection, today: NaiveDate, days: u32) -> Result<Removed> {
     let before = today - TimeDelta::days(i64::from(days));
     let mut removed = Removed::default();
-    let leaves: Vec<String> = sqlx::query_scalar(
+    let leaves: Vec<String> = sql::query_scalar(
         "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
          WHERE i.inhparent = 'callbacks'::regclass AND c.relname ~ '^callbacks_[0-9]{8}$' ORDER BY 1",
     )
@@ -297,7 +297,7 @@ pub async fn remove_callbacks(conn: &mut PgConnection, today: NaiveDate, days: u
             removed.kept.push(format!("{leaf}: not all of it has been applied"));
             continue;
         }
-        let mut tx = conn.begin().await.map_err(Error::database("removing old callbacks"))?;
+        let mut tx = sql::begin(conn).await.map_err(Error::database("removing old callbacks"))?;
         begin_chore(&mut tx).await?;
         sqlx::raw_sql(AssertSqlSafe(format!(
             "ALTER TABLE callbacks DETACH PARTITION {leaf}; DROP TABLE {leaf}"
@@ -309,7 +309,7 @@ pub async fn remove_callbacks(conn: &mut PgConnection, today: NaiveDate, days: u
         removed.tables.push(leaf);
     }
     // The net for days without a partition: next to nothing lies there.
-    sqlx::query(
+    sql::query(
         "DELETE FROM callbacks_rest c WHERE c.day < $1
            AND NOT EXISTS (SELECT FROM inbox_positions p
                            WHERE p.account = c.account AND p.writer = c.writer AND p.seq < c.seq)",
@@ -322,7 +322,7 @@ pub async fn remove_callbacks(conn: &mut PgConnection, today: NaiveDate, days: u
 }
 
 async fn has_unapplied(conn: &mut PgConnection, day: NaiveDate) -> Result<bool> {
-    sqlx::query_scalar(
+    sql::query_scalar(
         "SELECT EXISTS (SELECT FROM inbox_positions p
                         CROSS JOIN LATERAL (SELECT FROM callbacks c
                                             WHERE c.day = $1 AND c.account = p.account AND c.writer = p.writer

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use model::Phone;
 use sqlx::{FromRow, PgConnection};
 
-use crate::{Error, Result};
+use crate::{Error, Result, sql};
 
 /// A task that may send now.
 #[derive(Clone, Debug, FromRow)]
@@ -46,7 +46,7 @@ pub struct Run {
 /// # Errors
 /// The database did not do it.
 pub async fn runnable(conn: &mut PgConnection, account: &str, now: DateTime<Utc>) -> Result<Vec<Run>> {
-    sqlx::query_as(
+    sql::query_as(
         "SELECT t.id AS task_id, t.campaign_id, t.sender, t.template, t.audience_id, a.phone_column, a.columns,
                 t.total, t.cursor, c.message, c.category, c.priority, c.max_attempts, c.messages_per_second,
                 EXISTS (SELECT FROM retries r WHERE r.task_id = t.id AND r.due_at <= $2) AS has_due
@@ -90,7 +90,7 @@ type DueRow = (i32, i64, Vec<String>, i16, i16, bool, Option<String>);
 /// # Errors
 /// The database did not do it, or a row says what cannot be.
 pub async fn due(conn: &mut PgConnection, task_id: i64, now: DateTime<Utc>, limit: i64) -> Result<Vec<Due>> {
-    let rows: Vec<DueRow> = sqlx::query_as(
+    let rows: Vec<DueRow> = sql::query_as(
         "SELECT r.no, p.phone, p.vars, r.attempt, r.batch_max, m.no IS NOT NULL, m.code
          FROM retries r
          JOIN tasks t ON t.id = r.task_id

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use model::Phone;
 use sqlx::{FromRow, PgConnection};
 
-use crate::{Error, Result};
+use crate::{Error, Result, sql};
 
 /// Why a number is listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,7 +80,7 @@ pub async fn list(
     after: Option<i64>,
     limit: i64,
 ) -> Result<Vec<Suppression>> {
-    let rows: Vec<SuppressionRow> = sqlx::query_as(
+    let rows: Vec<SuppressionRow> = sql::query_as(
         "SELECT phone, reason, source, created_at, expires_at FROM suppressions
          WHERE ($1::smallint IS NULL OR reason = $1) AND ($2::bigint IS NULL OR phone = $2)
            AND (expires_at IS NULL OR expires_at > $3) AND phone > $4
@@ -117,7 +117,7 @@ pub async fn add(
     let mut digits: Vec<i64> = phones.iter().map(|phone| phone.as_i64()).collect();
     digits.sort_unstable();
     digits.dedup();
-    let added: i64 = sqlx::query_scalar(
+    let added: i64 = sql::query_scalar(
         "WITH listed AS (
             SELECT phone FROM suppressions
             WHERE phone = ANY ($1) AND (expires_at IS NULL OR expires_at > $5)
@@ -150,7 +150,7 @@ pub async fn add(
 /// # Errors
 /// The database did not do it.
 pub async fn remove(conn: &mut PgConnection, phone: Phone) -> Result<bool> {
-    let rows = sqlx::query("DELETE FROM suppressions WHERE phone = $1 AND phone <> 999000000000000")
+    let rows = sql::query("DELETE FROM suppressions WHERE phone = $1 AND phone <> 999000000000000")
         .bind(phone.as_i64())
         .execute(conn)
         .await
@@ -164,7 +164,7 @@ pub async fn remove(conn: &mut PgConnection, phone: Phone) -> Result<bool> {
 /// # Errors
 /// The database did not do it.
 pub async fn remove_for(conn: &mut PgConnection, phone: Phone, reason: Reason) -> Result<bool> {
-    let rows = sqlx::query("DELETE FROM suppressions WHERE phone = $1 AND reason = $2")
+    let rows = sql::query("DELETE FROM suppressions WHERE phone = $1 AND reason = $2")
         .bind(phone.as_i64())
         .bind(reason as i16)
         .execute(conn)

@@ -12,7 +12,7 @@ use model::{
 };
 use sqlx::{FromRow, PgConnection};
 
-use crate::{Error, Result, campaigns::Unusable};
+use crate::{Error, Result, campaigns::Unusable, sql};
 
 /// A task with its counts, as they were at one instant.
 #[derive(Clone, Debug, PartialEq)]
@@ -157,7 +157,7 @@ macro_rules! select_tasks {
 /// # Errors
 /// The database did not do it.
 pub async fn get(conn: &mut PgConnection, id: i64) -> Result<Option<Task>> {
-    let row: Option<TaskRow> = sqlx::query_as(select_tasks!("WHERE t.id = $1"))
+    let row: Option<TaskRow> = sql::query_as(select_tasks!("WHERE t.id = $1"))
         .bind(id)
         .fetch_optional(conn)
         .await
@@ -189,7 +189,7 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<Task>> {
     let states: Vec<&str> = filter.states.iter().map(|state| state.as_str()).collect();
-    let rows: Vec<TaskRow> = sqlx::query_as(select_tasks!(
+    let rows: Vec<TaskRow> = sql::query_as(select_tasks!(
         "WHERE NOT t.hidden
            AND ($1::bigint IS NULL OR t.id < $1)
            AND ($2::bigint IS NULL OR t.campaign_id = $2)
@@ -222,7 +222,7 @@ pub async fn list(
 /// # Errors
 /// The database did not do it.
 pub async fn count_by_state(conn: &mut PgConnection) -> Result<Vec<(TaskState, i64)>> {
-    let rows: Vec<(i16, bool, bool, i64)> = sqlx::query_as(
+    let rows: Vec<(i16, bool, bool, i64)> = sql::query_as(
         "SELECT state, paused, halted, count(*)
          FROM (SELECT state, paused,
                       state IN (1, 2) AND task_is_halted(id, account, sender, template) AS halted
@@ -270,7 +270,7 @@ pub async fn launch(
         return Ok(Launched::NoCampaign);
     }
     let earlier: Option<i64> =
-        sqlx::query_scalar("SELECT max(id) FROM tasks WHERE campaign_id = $1 AND NOT hidden")
+        sql::query_scalar("SELECT max(id) FROM tasks WHERE campaign_id = $1 AND NOT hidden")
             .bind(campaign_id)
             .fetch_one(&mut *conn)
             .await
@@ -278,7 +278,7 @@ pub async fn launch(
     if let Some(id) = earlier {
         return Ok(Launched::Already(id));
     }
-    let audience_id: i64 = sqlx::query_scalar("SELECT audience_id FROM campaigns WHERE id = $1")
+    let audience_id: i64 = sql::query_scalar("SELECT audience_id FROM campaigns WHERE id = $1")
         .bind(campaign_id)
         .fetch_one(&mut *conn)
         .await
@@ -288,7 +288,7 @@ pub async fn launch(
     }
     let is_due = starts_at.is_none_or(|at| at <= now);
     let phase = if is_due { Phase::Running } else { Phase::Scheduled };
-    let task_id = sqlx::query_scalar(
+    let task_id = sql::query_scalar(
         "WITH launched AS (
             UPDATE campaigns SET state = 2 WHERE id = $1 AND state = 1
             RETURNING id, account, sender, template, audience_id, expires_at
@@ -342,7 +342,7 @@ pub async fn command(
     now: DateTime<Utc>,
 ) -> Result<Commanded> {
     let row: Option<(i16, bool, String)> =
-        sqlx::query_as("SELECT state, paused, account FROM tasks WHERE id = $1 FOR UPDATE")
+        sql::query_as("SELECT state, paused, account FROM tasks WHERE id = $1 FOR UPDATE")
             .bind(id)
             .fetch_optional(&mut *conn)
             .await
@@ -357,7 +357,7 @@ pub async fn command(
         return Ok(Commanded::Done { account, changed: false });
     }
     let ended_at = (new_phase == Phase::Cancelled).then_some(now);
-    let rows = sqlx::query(
+    let rows = sql::query(
         "UPDATE tasks SET state = $4, paused = $5, ended_at = COALESCE($6, ended_at)
          WHERE id = $1 AND state = $2 AND paused = $3",
     )

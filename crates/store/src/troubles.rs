@@ -3,7 +3,7 @@
 use model::status::MessageState;
 use sqlx::PgConnection;
 
-use crate::{Error, Result};
+use crate::{Error, Result, sql};
 
 /// (task, state, recipient's number, code).
 pub type Trouble<'a> = (i64, MessageState, i32, &'a str);
@@ -17,7 +17,7 @@ pub async fn insert<'a>(conn: &mut PgConnection, rows: impl Iterator<Item = Trou
     if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    sql::query(
         "INSERT INTO troubles (task_id, state, code, no)
          SELECT * FROM UNNEST($1::bigint[], $2::smallint[], $3::text[], $4::integer[])
          ON CONFLICT DO NOTHING",
@@ -41,7 +41,7 @@ pub async fn delete<'a>(conn: &mut PgConnection, rows: impl Iterator<Item = Trou
     if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    sql::query(
         "DELETE FROM troubles t
          USING UNNEST($1::bigint[], $2::smallint[], $3::text[], $4::integer[]) AS i (task_id, state, code, no)
          WHERE t.task_id = i.task_id AND t.state = i.state AND t.code = i.code AND t.no = i.no",
