@@ -1,6 +1,18 @@
 //! The way in: pools, migrations, and whether the database is there.
+//!
+//! Nobody waits for the database for ever. A statement may never be answered though no connection is closed (a firewall
+//! forgot it, a machine froze), and the network says so after a quarter of an hour: so whoever works in steps gives each a
+//! limit ([`Database::within`]), and what lay idle in the pools when something went wrong is not used again.
 
-use std::time::{Duration, Instant};
+use std::{
+    future::Future,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use sqlx::{
     Connection as _, PgConnection, PgPool, PgTransaction, Postgres,
@@ -23,42 +35,108 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 const HOT: [(&str, &str); 3] =
     [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("jit", "off")];
 
+/// How long a step of the hot path may take: what is sent next waits for it. Usual are milliseconds; a disk that has to
+/// write out much may stall for a second or two.
+pub const LIMIT_HOT: Duration = Duration::from_secs(5);
+/// How long a step beside the hot path may take. Some go through thousands of rows.
+pub const LIMIT_STEP: Duration = Duration::from_secs(10);
+/// How long a wait for a connection may take, the time to open one included.
+const LIMIT_ACQUIRE: Duration = Duration::from_secs(5);
+/// How long an idle connection may take to say that it lives. Beyond that a new one is quicker.
+const LIMIT_PING: Duration = Duration::from_secs(2);
+
+/// What the server is told of every session, so that it lets go of a node that is gone: a statement ends when its client
+/// has closed the connection, and a connection that nothing answers from ends long before a lease does.
+const EVERY: [(&str, &str); 5] = [
+    ("client_connection_check_interval", "2s"),
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "15s"),
+];
+/// Limits of the hot path's sessions. Who waits for a lock is told so, instead of being cut off in the dark by
+/// [`LIMIT_HOT`]; a statement that goes on after that limit ends soon.
+const BRIEF: [(&str, &str); 3] = [
+    ("lock_timeout", "4s"),
+    ("statement_timeout", "20s"),
+    // A node that stands still in the middle of a transaction would hold its locks.
+    ("idle_in_transaction_session_timeout", "8s"),
+];
+/// The same for sessions that may have much to do. An import waits for its upload inside its transaction, and says itself
+/// when that is too long.
+const PATIENT: [(&str, &str); 1] = [("idle_in_transaction_session_timeout", "90s")];
+
 /// The pools of one process, small and by role, so that a slow page never takes a connection from the hot path.
 #[derive(Clone, Debug)]
 pub struct Database {
-    /// Requests of people and programs, background steps.
+    /// Requests of people and programs, imports.
     pub general: PgPool,
+    /// What the running parts read and do beside the hot path: no crowd of requests takes these.
+    pub background: PgPool,
     /// Intents, outcomes, applied reports.
     pub hot: PgPool,
     /// The callbacks' inbox.
     pub inbox: PgPool,
     /// Leases alone: a renewal waits for nobody.
     pub leases: PgPool,
+    doubt: Doubt,
 }
 
 impl Database {
     /// Opens the pools without connecting yet.
     #[must_use]
     pub fn open(options: &PgConnectOptions) -> Self {
-        let pool = |most: u32, test_before_acquire: bool, idle_in_transaction: &'static str, more: &[_]| {
-            // A half-open connection would hold its locks for as long as the network takes to notice.
-            let options = options
-                .clone()
-                .application_name("campaignd")
-                .options([("idle_in_transaction_session_timeout", idle_in_transaction)])
-                .options(more.iter().copied());
+        let doubt = Doubt::default();
+        let pool = |most: u32, is_pinged: bool, settings: &[&[(&'static str, &'static str)]]| {
+            let options = options.clone().application_name("campaignd").options(EVERY);
+            let options =
+                settings.iter().fold(options, |options, more| options.options(more.iter().copied()));
+            let (idle, used) = (doubt.clone(), doubt.clone());
             PgPoolOptions::new()
                 .max_connections(most)
-                .acquire_timeout(Duration::from_secs(5))
-                .test_before_acquire(test_before_acquire)
+                .acquire_timeout(LIMIT_ACQUIRE)
+                // Without a limit: see below.
+                .test_before_acquire(false)
+                .before_acquire(move |connection, was| {
+                    let doubt = idle.clone();
+                    Box::pin(async move {
+                        Ok(!doubt.is_about(was.idle_for) && (!is_pinged || lives(connection, &doubt).await))
+                    })
+                })
+                // The pool itself would wait for an answer for ever, and keep the place of the connection meanwhile.
+                .after_release(move |connection, _| {
+                    let doubt = used.clone();
+                    Box::pin(async move { Ok(lives(connection, &doubt).await) })
+                })
                 .connect_lazy_with(options)
         };
         Self {
-            // An import may wait for its upload inside its transaction, and says itself when that is too long.
-            general: pool(12, true, "90s", &[]),
-            hot: pool(8, false, "10s", &HOT),
-            inbox: pool(3, false, "10s", &HOT),
-            leases: pool(2, true, "10s", &[]),
+            general: pool(10, true, &[&PATIENT]),
+            background: pool(5, true, &[&PATIENT]),
+            hot: pool(8, false, &[&BRIEF, &HOT]),
+            inbox: pool(3, false, &[&BRIEF, &HOT]),
+            leases: pool(2, true, &[&BRIEF]),
+            doubt,
+        }
+    }
+
+    /// Does `work`, which uses connections of these pools, within `limit`. What is not done then is dropped, and with it
+    /// its connection; the server may have done it all the same.
+    ///
+    /// # Errors
+    /// The work's, or it took too long.
+    pub async fn within<T>(
+        &self,
+        limit: Duration,
+        attempted: &'static str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        match tokio::time::timeout(limit, work).await {
+            Ok(done) => done,
+            Err(_) => {
+                self.doubt.raise();
+                Err(Error::database(attempted)(timed_out()))
+            }
         }
     }
 
@@ -78,7 +156,7 @@ impl Database {
         let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
         let applied: Option<i64> =
             sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
-                .fetch_one(&self.general)
+                .fetch_one(&self.background)
                 .await
                 .map_err(Error::database("reading the schema's version"))?;
         Ok(applied == Some(newest))
@@ -86,7 +164,61 @@ impl Database {
 
     /// Closes the pools, waiting for what is under way.
     pub async fn close(&self) {
-        tokio::join!(self.general.close(), self.hot.close(), self.inbox.close(), self.leases.close());
+        let pools = [&self.general, &self.background, &self.hot, &self.inbox, &self.leases];
+        let closed = close_all(pools);
+        // Connections that nothing answers from are not worth waiting for.
+        let _ = tokio::time::timeout(LIMIT_ACQUIRE, closed).await;
+    }
+}
+
+async fn close_all(pools: [&PgPool; 5]) {
+    let [general, background, hot, inbox, leases] = pools.map(PgPool::close);
+    tokio::join!(general, background, hot, inbox, leases);
+}
+
+fn timed_out() -> sqlx::Error {
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, "the database has not answered in time"))
+}
+
+/// Whether the connection lives. Of one that does not, its neighbours know nothing better.
+async fn lives(connection: &mut PgConnection, doubt: &Doubt) -> bool {
+    let answered = tokio::time::timeout(LIMIT_PING, connection.ping()).await;
+    let lives = matches!(answered, Ok(Ok(())));
+    if !lives {
+        tracing::debug!(?answered, "a connection to the database is dead");
+        doubt.raise();
+    }
+    lives
+}
+
+/// When a connection was last found dead. Those that lay idle then are likely to be dead too, and to find it out one by
+/// one would take a limit each.
+#[derive(Clone, Debug)]
+struct Doubt {
+    start: Instant,
+    /// Microseconds after the start.
+    raised: Arc<AtomicU64>,
+}
+
+impl Default for Doubt {
+    fn default() -> Self {
+        Self { start: Instant::now(), raised: Arc::default() }
+    }
+}
+
+impl Doubt {
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn raise(&self) {
+        self.raised.fetch_max(self.now(), Ordering::Relaxed);
+    }
+
+    /// Whether a connection that has been idle for so long lay idle when the doubt was raised.
+    fn is_about(&self, idle_for: Duration) -> bool {
+        let idle_since = self.now().saturating_sub(u64::try_from(idle_for.as_micros()).unwrap_or(u64::MAX));
+        idle_since < self.raised.load(Ordering::Relaxed)
     }
 }
 
