@@ -79,7 +79,7 @@ impl Daemon {
         self.starts += 1;
         let log = File::create(self.log_file(self.starts)).unwrap();
         let mut command = self.command(&["serve"]);
-        command.stdout(log.try_clone().unwrap()).stderr(log);
+        command.stdout(log.try_clone().unwrap()).stderr(log).env("TEST_HOOKS_FOLDER", self.hooks_folder());
         self.child = Some(command.spawn().unwrap());
     }
 

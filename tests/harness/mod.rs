@@ -6,6 +6,7 @@
 pub mod account;
 pub mod campaign;
 pub mod daemon;
+pub mod hooks;
 pub mod ledger;
 pub mod people;
 pub mod wait;

@@ -11,8 +11,15 @@ pub fn now() -> DateTime<Utc> {
 }
 
 /// Business time, from this machine's clock.
+#[cfg(not(feature = "test-hooks"))]
 pub fn clock() -> Clock {
     Clock::new(now)
+}
+
+/// Business time, from this machine's clock and a test's offset.
+#[cfg(feature = "test-hooks")]
+pub fn clock() -> Clock {
+    Clock::new(|| now() + chrono::TimeDelta::milliseconds(hooks::clock_offset_ms()))
 }
 
 /// A fresh random id.

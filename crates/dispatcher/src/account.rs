@@ -203,7 +203,9 @@ async fn settle(shared: &Shared, owner: &Owner) -> bool {
             let more =
                 outcomes::settle_older_epochs(&mut transaction, &owner.lease, &why, shared.clock.now())
                     .await?;
+            hooks::point!("settle.before_commit");
             transaction.commit().await.map_err(Error::database("settling"))?;
+            hooks::point!("settle.after_commit");
             Ok(more)
         };
         match step.await {

@@ -62,7 +62,9 @@ impl Call {
         }
         shared.live.departed(&account.config.name, self.facts.run.task_id, n);
         let began = Instant::now();
+        hooks::point!("call.before");
         let verdicts = self.send(&account).await;
+        hooks::point!("call.answered");
         account.slots.called(began.elapsed());
         drop(place);
         account.breaker.observe(verdicts.iter().any(is_usable));

@@ -269,7 +269,12 @@ async fn try_commit(
     let committed = groups::write(conn, &owner.lease, &group).await?;
     let effects: Vec<&Effects> = work.recorded.iter().map(|recorded| &recorded.effects).collect();
     effects::apply_all(conn, &effects, now).await?;
-    Ok(match transaction.commit().await {
+    hooks::point!("intent.before_commit", if !work.takings.is_empty());
+    hooks::point!("outcome.before_commit", if !work.recorded.is_empty());
+    let ended = transaction.commit().await;
+    hooks::point!("intent.after_commit", if !work.takings.is_empty());
+    hooks::point!("outcome.after_commit", if !work.recorded.is_empty());
+    Ok(match ended {
         Ok(()) => Commit::Done(committed),
         Err(error) => Commit::Unanswered(committed, Error::database(began)(error)),
     })

@@ -217,7 +217,9 @@ impl Applier {
         if !inbox::advance(conn, account, &step.entries).await? {
             return Ok(false);
         }
+        hooks::point!("apply.before_commit", if !step.received.is_empty());
         transaction.commit().await.map_err(Error::database("applying callbacks"))?;
+        hooks::point!("apply.after_commit", if !step.received.is_empty());
         let Failures { slow_downs, retried, observed, .. } = failures;
         for (scope, sender) in slow_downs {
             (self.shared.slow_down)(account, scope, &sender);

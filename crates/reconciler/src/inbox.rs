@@ -130,7 +130,9 @@ async fn write(db: Database, clock: Clock, mut queue: mpsc::Receiver<Pending>, a
             bytes += next.body.len();
             group.push(next);
         }
+        hooks::point!("inbox.before_store");
         let stored = store(&mut database, &mut open, &group, clock.now()).await;
+        hooks::point!("inbox.after_store");
         if let Err(error) = &stored {
             database.release();
             tracing::error!(%error, callbacks = group.len(), "callbacks cannot be stored; the vendor is told to come again");

@@ -66,6 +66,7 @@ pub async fn exchange(
 ) -> Result<Answer, Broken> {
     stream.write_all(request).await?;
     stream.flush().await?;
+    hooks::point!("call.written");
     let head = read_head(stream, unread).await?;
     let body = match head.framing {
         Framing::Length(length) if length > limit_bytes => return Err(Broken::TooLarge),

@@ -56,7 +56,9 @@ impl Writing {
         if !is_ready {
             return Err(ImportError::Cancelled);
         }
+        hooks::point!("import.before_commit");
         let committed = transaction.commit().await;
+        hooks::point!("import.after_commit");
         Ok(committed.map_err(store::Error::database("committing an audience"))?)
     }
 
@@ -100,6 +102,7 @@ async fn copy(
             let _ = copy.abort("the import failed").await;
             return Err(error.into());
         }
+        hooks::point!("import.copying");
         if is_last {
             return Ok(copy.finish().await?);
         }

@@ -61,7 +61,9 @@ async fn create(
         }
     };
     let campaign = campaigns::get(&mut tx, id).await?.ok_or_else(|| Problem::no("campaign", id))?;
+    hooks::point!("launch.before_commit", if is_launched);
     commit(tx).await?;
+    hooks::point!("launch.after_commit", if is_launched);
     if is_launched {
         (state.live.wake)(&campaign.definition.account);
     }
