@@ -75,7 +75,9 @@ pub async fn acquire(pool: &PgPool, account: &str, node: Uuid) -> Result<Option<
             .await
             .map_err(Error::database("pausing the tasks of a restored database"))?;
     }
+    hooks::point!("lease.before_commit");
     transaction.commit().await.map_err(Error::database("acquiring an account's lease"))?;
+    hooks::point!("lease.after_commit");
     Ok(Some(acquired))
 }
 

@@ -40,6 +40,7 @@ pub async fn append(conn: &mut PgConnection, deltas: &Deltas) -> Result<()> {
 /// # Errors
 /// The database did not do it.
 pub async fn fold(conn: &mut PgConnection) -> Result<bool> {
+    hooks::point!("fold.before");
     let folded: i64 = sqlx::query_scalar(
         "WITH taken AS (
             DELETE FROM progress WHERE ctid = ANY (ARRAY(
@@ -59,5 +60,6 @@ pub async fn fold(conn: &mut PgConnection) -> Result<bool> {
     .fetch_one(conn)
     .await
     .map_err(Error::database("folding progress"))?;
+    hooks::point!("fold.after", if folded > 0);
     Ok(folded == FOLD_ROWS)
 }
