@@ -21,6 +21,9 @@ pub struct Task {
     pub state: TaskState,
     /// What holds it, and the remedy.
     pub halt_reason: Option<String>,
+    /// Why it is paused, when no operator paused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_reason: Option<String>,
     /// When it is due.
     pub starts_at: Option<DateTime<Utc>>,
     /// When it began.
@@ -52,7 +55,7 @@ pub enum TaskState {
     Scheduled,
     /// Sends.
     Running,
-    /// An operator stopped it for a while.
+    /// Stopped for a while: by an operator, or for the reason that is told.
     Paused,
     /// A halt holds it.
     Halted,

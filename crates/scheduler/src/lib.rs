@@ -2,4 +2,5 @@
 
 pub mod import;
 pub mod jobs;
+mod nightly_audit;
 pub mod upkeep;

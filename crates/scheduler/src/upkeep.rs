@@ -1,4 +1,5 @@
-//! What the database needs so that it does not grow for ever: partitions made ahead, old ones dropped, phones listed.
+//! What the database needs so that it does not grow for ever: partitions made ahead, old ones dropped, phones listed. And
+//! the proof, each night, that its rows and counts agree.
 //!
 //! Every step may be done by any node at any time, and again. None of them makes senders wait for longer than a moment.
 
@@ -10,8 +11,12 @@ use store::{
     retention::{self, Removed},
 };
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use crate::jobs::{Jobs, JobsError};
+use crate::{
+    jobs::{Jobs, JobsError},
+    nightly_audit,
+};
 
 /// After an import its phones are listed within half a minute.
 const LIST_PHONES: &str = "15/30 * * * * *";
@@ -19,6 +24,8 @@ const LIST_PHONES: &str = "15/30 * * * * *";
 const ROTATE: &str = "0 7 * * * *";
 /// At night in most of the places that campaigns are sent from.
 const REMOVE: &str = "0 17 20 * * *";
+/// Looked at each hour, done once a night: a node that was down in the evening comes to it later.
+const AUDIT: &str = "0 37 * * * *";
 /// A removal that finds its tables busy is tried again this often.
 const TRIES: u32 = 5;
 /// Between two tries.
@@ -39,14 +46,21 @@ pub struct Upkeep {
     database: Database,
     clock: Clock,
     retention: Retention,
+    node: Uuid,
     stop: CancellationToken,
 }
 
 impl Upkeep {
     /// Does nothing yet.
     #[must_use]
-    pub fn new(database: Database, clock: Clock, retention: Retention, stop: CancellationToken) -> Self {
-        Self { database, clock, retention, stop }
+    pub fn new(
+        database: Database,
+        clock: Clock,
+        retention: Retention,
+        node: Uuid,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { database, clock, retention, node, stop }
     }
 
     /// Makes sure now that partitions are ahead, and adds the jobs that go by the clock.
@@ -57,6 +71,7 @@ impl Upkeep {
         self.rotate().await;
         self.add(jobs, LIST_PHONES, |upkeep| async move { upkeep.list_phones().await }).await?;
         self.add(jobs, ROTATE, |upkeep| async move { upkeep.rotate().await }).await?;
+        self.add(jobs, AUDIT, |upkeep| async move { upkeep.audit().await }).await?;
         self.add(jobs, REMOVE, |upkeep| async move { upkeep.remove().await }).await
     }
 
@@ -120,6 +135,15 @@ impl Upkeep {
                 () = tokio::time::sleep(PAUSE) => {}
                 () = self.stop.cancelled() => return,
             }
+        }
+    }
+
+    /// Audits what this night still has to look at, unless another node does.
+    pub async fn audit(&self) {
+        match nightly_audit::run(&self.database, &self.clock, self.node, &self.stop).await {
+            Ok(None) => {}
+            Ok(Some(done)) => tracing::info!(tasks = done.tasks, wrong = done.wrong, "the nightly audit"),
+            Err(error) => tracing::warn!(%error, "the nightly audit stops here; it goes on within the hour"),
         }
     }
 

@@ -147,6 +147,7 @@ pub fn task(state: &AppState, task: store::tasks::Task, halts: &[&Halt]) -> ::ap
         from: task.sender,
         state: shown,
         halt_reason: (shown == ::api::TaskState::Halted).then(|| reasons.join(" ")),
+        pause_reason: task.pause_reason,
         starts_at: task.starts_at,
         started_at: task.started_at,
         ended_at: task.ended_at,

@@ -111,12 +111,14 @@ fn webhooks(state: &AppState, text: &mut String) {
 async fn database(state: &AppState, text: &mut String) {
     let counted = async {
         let mut conn = state.connection().await?;
-        Ok::<_, crate::problem::Problem>(store::tasks::count_by_state(&mut conn).await?)
+        let states = store::tasks::count_by_state(&mut conn).await?;
+        Ok::<_, crate::problem::Problem>((states, store::audits::last(&mut conn).await?))
     }
     .await;
     head(text, "campaignd_database_up", "gauge", "Whether the database answered just now.");
     line(text, "campaignd_database_up", &[], f64::from(u8::from(counted.is_ok())));
-    let Ok(counted) = counted else { return };
+    let Ok((counted, audited)) = counted else { return };
+    audit(&audited, text);
     head(text, "campaignd_tasks", "gauge", "Tasks, by their state.");
     for shown in [
         TaskState::Scheduled,
@@ -129,6 +131,20 @@ async fn database(state: &AppState, text: &mut String) {
         let of_state = counted.iter().filter(|(state, _)| convert::task_state(*state) == shown);
         line(text, "campaignd_tasks", &[("state", shown.as_str())], count(of_state.map(|(_, n)| n).sum()));
     }
+}
+
+/// The same on every node: one of them does each night's audit.
+fn audit(last: &store::audits::Last, text: &mut String) {
+    let name = "campaignd_audit_mismatches";
+    head(text, name, "gauge", "Tasks whose rows and counts did not agree when they were last audited.");
+    line(text, name, &[], count(last.wrong));
+    let (Some(finished_at), Some(tasks)) = (last.finished_at, last.tasks) else { return };
+    let name = "campaignd_audit_finished_timestamp_seconds";
+    head(text, name, "gauge", "When the last nightly audit came to its end.");
+    line(text, name, &[], count(finished_at.timestamp()));
+    let name = "campaignd_audit_tasks";
+    head(text, name, "gauge", "Tasks that the last nightly audit looked at.");
+    line(text, name, &[], count(tasks.into()));
 }
 
 fn head(text: &mut String, name: &str, kind: &str, help: &str) {

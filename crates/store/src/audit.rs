@@ -50,10 +50,18 @@ pub async fn task_ids(conn: &mut PgConnection) -> Result<Vec<i64>> {
 
 /// Audits a task in one snapshot, so that it holds while the task runs. None when there is no such task.
 ///
+/// For as long as it takes, vacuum keeps what the snapshot may still see.
+///
 /// # Errors
 /// The database did not do it, or a row says what cannot be.
 pub async fn task(conn: &mut PgConnection, task_id: i64) -> Result<Option<TaskAudit>> {
     let mut snapshot = sql::begin_snapshot(conn).await.map_err(Error::database("beginning an audit"))?;
+    // Before the snapshot is taken, which a lock does not do: retention must not drop the messages of a task that is still
+    // believed to have them.
+    sql::query("LOCK TABLE ONLY messages, ONLY troubles IN ACCESS SHARE MODE")
+        .execute(&mut snapshot)
+        .await
+        .map_err(Error::database("beginning an audit"))?;
     let audit = in_snapshot(&mut snapshot, task_id).await;
     snapshot.rollback().await.map_err(Error::database("ending an audit"))?;
     audit

@@ -11,6 +11,12 @@ use crate::{Error, Result};
 /// How long a lease lasts without renewal, in seconds. Long enough for five renewals to fail.
 pub const LEASE_SECONDS: f64 = 30.0;
 
+/// Why tasks are paused on a database that is not the one they ran on.
+const OTHER_DATABASE: &str = "the database is not the one that this task ran on before: a restored backup, or a standby that \
+    took over. Whoever was sent to since the backup was taken may be sent to again; resume the task when that is acceptable";
+/// Further than any node counts between a backup and its restoration.
+const REQUEST_ID_LEAP: i64 = 1_000_000_000;
+
 /// The right to act for an account, while the epoch is the newest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
@@ -69,11 +75,7 @@ pub async fn acquire(pool: &PgPool, account: &str, node: Uuid) -> Result<Option<
     .await
     .map_err(Error::database("preparing an account's marks"))?;
     if acquired.database_changed {
-        sqlx::query("UPDATE tasks SET paused = true WHERE account = $1 AND state IN (1, 2)")
-            .bind(account)
-            .execute(conn)
-            .await
-            .map_err(Error::database("pausing the tasks of a restored database"))?;
+        begin_anew(conn, account).await?;
     }
     hooks::point!("lease.before_commit");
     transaction.commit().await.map_err(Error::database("acquiring an account's lease"))?;
@@ -81,12 +83,28 @@ pub async fn acquire(pool: &PgPool, account: &str, node: Uuid) -> Result<Option<
     Ok(Some(acquired))
 }
 
+/// Lets nothing of the account go on by itself that an older state of the database believes is still to be done.
+async fn begin_anew(conn: &mut PgConnection, account: &str) -> Result<()> {
+    // Also those that an operator had paused: whoever resumes them must know.
+    sqlx::query("UPDATE tasks SET paused = true, pause_reason = $2 WHERE account = $1 AND state IN (1, 2)")
+        .bind(account)
+        .bind(OTHER_DATABASE)
+        .execute(&mut *conn)
+        .await
+        .map_err(Error::database("pausing the tasks of a restored database"))?;
+    // Numbers that were given out since the backup must not name other requests now: late reports bear them.
+    sqlx::query("SELECT setval('request_ids', nextval('request_ids') + $1)")
+        .bind(REQUEST_ID_LEAP)
+        .execute(conn)
+        .await
+        .map_err(Error::database("leaping over the request ids of a restored database"))?;
+    Ok(())
+}
+
 async fn take(conn: &mut PgConnection, account: &str, node: Uuid) -> Result<Option<Acquired>> {
     let row = sqlx::query(
         "WITH identity AS (
-            SELECT s.system_identifier::text || '/' || d.oid::text || '/' || c.timeline_id::text AS now
-            FROM pg_control_system() s, pg_control_checkpoint() c, pg_database d
-            WHERE d.datname = current_database()
+            SELECT database_identity() AS now
          ), before AS (
             SELECT owner, database_identity FROM account_leases WHERE account = $1
          ), taken AS (
@@ -124,6 +142,8 @@ pub async fn renew(conn: &mut PgConnection, node: Uuid, leases: &[Lease]) -> Res
         "UPDATE account_leases l SET expires_at = clock_timestamp() + make_interval(secs => $4)
          FROM UNNEST($1::text[], $2::bigint[]) AS ours (account, epoch)
          WHERE l.account = ours.account AND l.epoch = ours.epoch AND l.owner = $3
+           -- Another server may answer at the same address: a promoted standby, a restored backup.
+           AND l.database_identity = database_identity()
          RETURNING l.account",
     )
     .bind(accounts)
@@ -155,17 +175,24 @@ pub async fn release(conn: &mut PgConnection, node: Uuid, lease: &Lease) -> Resu
 
 /// The fence: the first statement of every transaction that acts for an account.
 ///
+/// It holds against a standby that was promoted under us, too: what it may have lost was sent all the same.
+///
 /// # Errors
-/// [`Error::Fenced`] when the account belongs to a newer owner.
+/// [`Error::Fenced`] when the account belongs to a newer owner, or was acquired on another timeline.
 pub async fn fence(conn: &mut PgConnection, lease: &Lease) -> Result<()> {
-    sqlx::query("SELECT FROM account_leases WHERE account = $1 AND epoch = $2 FOR KEY SHARE")
-        .bind(&lease.account)
-        .bind(lease.epoch)
-        .fetch_optional(conn)
-        .await
-        .map_err(Error::database("checking the lease"))?
-        .map(|_| ())
-        .ok_or(Error::Fenced)
+    sqlx::query(
+        "SELECT FROM account_leases
+         WHERE account = $1 AND epoch = $2
+           AND split_part(database_identity, '/', 3) = database_timeline()::text
+         FOR KEY SHARE",
+    )
+    .bind(&lease.account)
+    .bind(lease.epoch)
+    .fetch_optional(conn)
+    .await
+    .map_err(Error::database("checking the lease"))?
+    .map(|_| ())
+    .ok_or(Error::Fenced)
 }
 
 /// Whether the transaction that bears this mark is there: asked before the next one is begun. Waits for one that is still

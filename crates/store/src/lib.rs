@@ -5,6 +5,7 @@
 
 pub mod audiences;
 pub mod audit;
+pub mod audits;
 pub mod campaigns;
 pub mod database;
 pub mod decisions;

@@ -28,7 +28,7 @@ pub async fn start_due_tasks(conn: &mut PgConnection, account: &str, now: DateTi
 /// The database did not do it.
 pub async fn expire_tasks(conn: &mut PgConnection, account: &str, now: DateTime<Utc>) -> Result<u64> {
     let expired = sql::query(
-        "UPDATE tasks SET state = 5, ended_at = $2, paused = false
+        "UPDATE tasks SET state = 5, ended_at = $2, paused = false, pause_reason = NULL
          WHERE account = $1 AND state IN (1, 2) AND expires_at <= $2",
     )
     .bind(account)

@@ -33,8 +33,10 @@ pub struct Task {
     pub audience_id: i64,
     /// What it is, below pauses and halts.
     pub phase: Phase,
-    /// An operator paused it.
+    /// An operator paused it, or something else did for a reason that is told.
     pub paused: bool,
+    /// Why it is paused, when no operator did it.
+    pub pause_reason: Option<String>,
     /// Some halt holds it.
     pub halted: bool,
     /// A trial send, not in lists.
@@ -72,6 +74,7 @@ struct TaskRow {
     audience_id: i64,
     state: i16,
     paused: bool,
+    pause_reason: Option<String>,
     halted: bool,
     hidden: bool,
     total: i32,
@@ -117,6 +120,7 @@ impl TryFrom<TaskRow> for Task {
             audience_id: row.audience_id,
             phase,
             paused: row.paused,
+            pause_reason: row.pause_reason,
             halted: row.halted,
             hidden: row.hidden,
             starts_at: row.starts_at,
@@ -137,7 +141,7 @@ macro_rules! select_tasks {
             $page,
             ")
              SELECT t.id, t.campaign_id, t.name, t.account, t.sender, t.template, t.audience_id, t.state, t.paused,
-                    t.halted, t.hidden, t.total, t.cursor, t.starts_at, t.started_at, t.ended_at,
+                    t.pause_reason, t.halted, t.hidden, t.total, t.cursor, t.starts_at, t.started_at, t.ended_at,
                     t.details_removed_at, s.kinds, s.codes, s.sums
              FROM t LEFT JOIN LATERAL (
                 SELECT array_agg(kind) AS kinds, array_agg(code) AS codes, array_agg(n) AS sums
@@ -358,7 +362,8 @@ pub async fn command(
     }
     let ended_at = (new_phase == Phase::Cancelled).then_some(now);
     let rows = sql::query(
-        "UPDATE tasks SET state = $4, paused = $5, ended_at = COALESCE($6, ended_at)
+        "UPDATE tasks SET state = $4, paused = $5, ended_at = COALESCE($6, ended_at),
+                          pause_reason = CASE WHEN $5 THEN pause_reason END
          WHERE id = $1 AND state = $2 AND paused = $3",
     )
     .bind(id)

@@ -77,7 +77,7 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
             messages_days: config.retention.messages_days,
             callbacks_days: config.retention.callbacks_days,
         };
-        Upkeep::new(database.clone(), clock.clone(), retention, stop.clone()).start(&jobs).await?;
+        Upkeep::new(database.clone(), clock.clone(), retention, node, stop.clone()).start(&jobs).await?;
         let working = work(&config, &database, node, &clock, &random, accounts, &inbox, &running);
         stop.cancelled().await;
         let (dispatcher, reconciler) = working;

@@ -60,6 +60,9 @@ impl View {
             let reason = task.halt_reason.as_deref().unwrap_or("`campaignd halt list` says why");
             lines.push(self.paint("31", &harmless(&format!("halted: {reason}"))));
         }
+        if let Some(reason) = &task.pause_reason {
+            lines.push(self.paint("33", &harmless(&format!("paused: {reason}"))));
+        }
         lines.extend(task.errors.iter().take(SHOWN_ERRORS).map(|error| {
             let name = if error.name.is_empty() { String::new() } else { format!(" {}", error.name) };
             let text = format!("{}{name}: {} [{}]", error.code, error.meaning, error.disposition);

@@ -32,6 +32,7 @@ fn task() -> Task {
         from: "+919999000001".to_owned(),
         state: TaskState::Running,
         halt_reason: None,
+        pause_reason: None,
         starts_at: None,
         started_at: None,
         ended_at: None,
