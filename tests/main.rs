@@ -30,5 +30,6 @@ mod the_api_refuses_clearly;
 mod the_configured_rate_is_kept;
 mod the_hooks_of_these_tests_act_as_told;
 mod the_private_cluster_survives;
+mod the_proxy_of_these_tests_misbehaves_as_told;
 mod vendor_codes_are_acted_on;
 mod what_is_shown_can_be_taken_away;

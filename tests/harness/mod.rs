@@ -9,6 +9,7 @@ pub mod daemon;
 pub mod hooks;
 pub mod ledger;
 pub mod people;
+pub mod proxy;
 pub mod wait;
 pub mod world;
 
