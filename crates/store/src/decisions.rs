@@ -81,6 +81,7 @@ pub async fn candidates(
             has_vendor_id: row.has_vendor_id,
             code: Some(row.code.clone()),
             waits: false,
+            is_resent: false,
             has_sent: false,
             has_delivered: false,
             has_read: false,

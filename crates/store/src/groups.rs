@@ -24,6 +24,7 @@ use crate::{
     leases::Lease,
     outcomes::{self, Again, CallResult, MessageRow, Outcome},
     sql, troubles,
+    unknown::{self, NewUnknown},
 };
 
 /// What one transaction writes.
@@ -151,6 +152,7 @@ struct Writes<'a> {
     recalled: Vec<(i64, i32)>,
     retries: Vec<(i64, i32, Again)>,
     troubles: Vec<(i64, MessageState, i32, String)>,
+    unknown: Vec<NewUnknown>,
 }
 
 impl<'a> Writes<'a> {
@@ -227,6 +229,7 @@ impl<'a> Writes<'a> {
             self.retries.push((outcome.task_id, taken.no, *again));
         }
         if let Some(row) = MessageRow::of(outcome) {
+            self.unknown.extend(row.as_unknown(outcome.at));
             self.trouble(&row);
             self.rows.push(row);
         }
@@ -234,6 +237,7 @@ impl<'a> Writes<'a> {
 
     async fn run(&self, conn: &mut PgConnection, lease: &Lease, group: &Group<'_>) -> Result<()> {
         outcomes::keep_old_ids(conn, self.recalled.iter().copied()).await?;
+        unknown::insert(conn, &self.unknown).await?;
         let latest = group.outcomes.iter().map(|outcome| outcome.at).max().unwrap_or(group.now);
         outcomes::upsert_messages(conn, &self.rows, latest).await?;
         outcomes::insert_retries(conn, &self.retries).await?;

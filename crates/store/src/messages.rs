@@ -76,6 +76,8 @@ pub struct Message {
     pub read_at: Option<DateTime<Utc>>,
     /// When it failed.
     pub failed_at: Option<DateTime<Utc>>,
+    /// Since when it may or may not have reached the vendor.
+    pub unknown_since: Option<DateTime<Utc>>,
 }
 
 #[derive(FromRow)]
@@ -93,6 +95,7 @@ struct MessageRow {
     delivered_at: Option<DateTime<Utc>>,
     read_at: Option<DateTime<Utc>>,
     failed_at: Option<DateTime<Utc>>,
+    unknown_since: Option<DateTime<Utc>>,
 }
 
 impl TryFrom<MessageRow> for Message {
@@ -119,6 +122,7 @@ impl TryFrom<MessageRow> for Message {
             delivered_at: row.delivered_at,
             read_at: row.read_at,
             failed_at: row.failed_at,
+            unknown_since: row.unknown_since,
         })
     }
 }
@@ -163,12 +167,15 @@ macro_rules! select_messages {
                          ELSE 10 END::smallint AS place,
                     COALESCE(o.attempt, w.attempt, m.attempt, 0)::smallint AS attempts,
                     m.vendor_id, NULLIF(m.code, '') AS code, m.reason, w.due_at AS retry_at,
-                    m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.failed_at
+                    m.accepted_at, m.sent_at, m.delivered_at, m.read_at, m.failed_at,
+                    u.since AS unknown_since
              FROM candidates c CROSS JOIN t
              CROSS JOIN LATERAL (SELECT phone FROM recipients
                                  WHERE audience_id = t.audience_id AND no = c.no LIMIT 1) r
              LEFT JOIN LATERAL (SELECT * FROM messages WHERE task_id = $1 AND no = c.no LIMIT 1) m ON true
              LEFT JOIN LATERAL (SELECT * FROM retries WHERE task_id = $1 AND no = c.no LIMIT 1) w ON true
+             LEFT JOIN LATERAL (SELECT since FROM unknowns WHERE m.state = 7 AND task_id = $1 AND no = c.no LIMIT 1) u
+                    ON true
              -- Whoever waits again, or whose row is of this call or a later one, has the call behind it.
              LEFT JOIN open o ON o.no = c.no AND w.due_at IS NULL AND o.id > COALESCE(m.request_id, 0)
              ORDER BY c.no"

@@ -15,6 +15,7 @@ use crate::{
     intents::{Intent, Prior, Taken, Unfit},
     leases::Lease,
     progress, sql, troubles,
+    unknown::{self, NewUnknown},
 };
 
 /// What came of one recipient's call.
@@ -154,6 +155,17 @@ impl MessageRow {
     /// Whom it speaks of.
     pub(crate) fn recipient(&self) -> (i64, i32) {
         (self.task_id, self.no)
+    }
+
+    /// What is noted beside it, when it is unknown.
+    pub(crate) fn as_unknown(&self, since: DateTime<Utc>) -> Option<NewUnknown> {
+        (self.state == MessageState::Unknown).then_some(NewUnknown {
+            task_id: self.task_id,
+            no: self.no,
+            request_id: self.request_id,
+            attempt: self.attempt,
+            since,
+        })
     }
 
     pub(crate) fn trouble(&self) -> troubles::Trouble<'_> {
@@ -347,6 +359,8 @@ pub async fn settle_older_epochs(
         }
     }
     keep_old_ids(conn, rows.iter().map(|row| (row.task_id, row.no))).await?;
+    let unknown: Vec<NewUnknown> = rows.iter().filter_map(|row| row.as_unknown(now)).collect();
+    unknown::insert(conn, &unknown).await?;
     upsert_messages(conn, &rows, now).await?;
     troubles::insert(conn, rows.iter().map(MessageRow::trouble)).await?;
     close_requests(conn, &ids).await?;

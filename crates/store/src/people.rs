@@ -265,6 +265,9 @@ async fn erase_messages(conn: &mut PgConnection, (tasks, nos): &Messages) -> Res
     for statement in [
         "DELETE FROM old_vendor_ids o USING UNNEST($1::bigint[], $2::integer[]) AS i (task_id, no)
          WHERE o.task_id = i.task_id AND o.no = i.no",
+        "UPDATE unknowns u SET phone = NULL, ask_at = NULL, resend_at = NULL
+         FROM UNNEST($1::bigint[], $2::integer[]) AS i (task_id, no)
+         WHERE u.task_id = i.task_id AND u.no = i.no",
         "UPDATE messages m
          SET vendor_id = NULL, vendor_hash = NULL, reason = CASE WHEN reason IS NOT NULL THEN 'erased' END
          FROM UNNEST($1::bigint[], $2::integer[]) AS i (task_id, no)

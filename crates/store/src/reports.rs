@@ -19,6 +19,7 @@ use crate::{
     ids::vendor_hash,
     outcomes::{self, Again},
     progress, sql, troubles,
+    unknown::{self, NewUnknown},
 };
 
 /// A message as reports see it.
@@ -42,6 +43,8 @@ pub struct Standing {
     pub code: Option<String>,
     /// A row in `retries` waits for it.
     pub waits: bool,
+    /// It waits because that call gave no answer: news of the call decides after all.
+    pub is_resent: bool,
     /// The time of `sent` is known.
     pub has_sent: bool,
     /// The time of `delivered` is known.
@@ -78,6 +81,20 @@ impl Change {
             && self.why.is_none()
             && self.vendor_id.is_none()
             && !self.withdraw
+    }
+
+    /// What is noted beside it, when it becomes unknown: a report said so.
+    fn unknown(&self) -> Option<NewUnknown> {
+        let before = &self.before;
+        let becomes = self.state == MessageState::Unknown && before.state != self.state;
+        let since = self.times.failed_at.filter(|_| becomes)?;
+        Some(NewUnknown {
+            task_id: before.task_id,
+            no: before.no,
+            request_id: before.request_id,
+            attempt: before.attempt,
+            since,
+        })
     }
 }
 
@@ -175,6 +192,9 @@ macro_rules! select_standing {
                     -- Asked only where it can be: most messages have never been tried again.
                     CASE WHEN m.state = 6 THEN EXISTS (SELECT FROM retries r WHERE r.task_id = m.task_id
                                                                                AND r.no = m.no)
+                         ELSE false END,
+                    CASE WHEN m.state = 6 THEN EXISTS (SELECT FROM resends r WHERE r.task_id = m.task_id AND r.no = m.no
+                                                                               AND r.request_id = m.request_id)
                          ELSE false END,
                     m.sent_at IS NOT NULL, m.delivered_at IS NOT NULL, m.read_at IS NOT NULL
              FROM messages m WHERE ",
@@ -328,9 +348,10 @@ fn standing(row: &PgRow) -> Result<(Standing, Option<&str>)> {
         has_vendor_id: vendor_id.is_some(),
         code: row.get(6),
         waits: row.get(7),
-        has_sent: row.get(8),
-        has_delivered: row.get(9),
-        has_read: row.get(10),
+        is_resent: row.get(8),
+        has_sent: row.get(9),
+        has_delivered: row.get(10),
+        has_read: row.get(11),
     };
     Ok((standing, vendor_id))
 }
@@ -346,6 +367,7 @@ pub async fn write(conn: &mut PgConnection, changes: &[Change]) -> Result<bool> 
     let (climbs, others): (Vec<&Change>, Vec<&Change>) = changes.iter().partition(|change| change.is_climb());
     let mut deltas = climbs_counted(&climbs);
     let (mut cleared, mut listed, mut retries) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut known, mut resent) = (Vec::new(), Vec::new());
     for change in &others {
         let before = &change.before;
         let code_before = before.code.as_deref().unwrap_or("");
@@ -367,7 +389,15 @@ pub async fn write(conn: &mut PgConnection, changes: &[Change]) -> Result<bool> 
         if let Some(again) = change.again {
             retries.push((before.task_id, before.no, again));
         }
+        if before.state == MessageState::Unknown && change.state != before.state {
+            known.push((before.task_id, before.no));
+            // No code came that would ask for another call: it was decided without evidence.
+            if change.again.is_some() && change.why.is_none() {
+                resent.push((before.task_id, before.no, before.request_id));
+            }
+        }
     }
+    unknown::insert(conn, &others.iter().filter_map(|change| change.unknown()).collect::<Vec<_>>()).await?;
     if !withdraw_retries(conn, &others).await?
         || !climb(conn, climbs).await?
         || !update_messages(conn, others).await?
@@ -376,6 +406,8 @@ pub async fn write(conn: &mut PgConnection, changes: &[Change]) -> Result<bool> 
     }
     troubles::delete(conn, cleared.into_iter()).await?;
     troubles::insert(conn, listed.into_iter()).await?;
+    unknown::delete(conn, known.into_iter()).await?;
+    unknown::note_resends(conn, &resent).await?;
     outcomes::insert_retries(conn, &retries).await?;
     progress::append(conn, &deltas).await?;
     Ok(true)

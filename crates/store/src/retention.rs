@@ -185,6 +185,8 @@ pub async fn remove_messages(conn: &mut PgConnection, now: DateTime<Utc>, days: 
         for statement in [
             "UPDATE tasks SET details_removed_at = $3 WHERE id >= $1 AND id < $2 AND $3 IS NOT NULL",
             "DELETE FROM retries WHERE task_id >= $1 AND task_id < $2 AND $3::timestamptz IS NOT NULL",
+            "DELETE FROM unknowns WHERE task_id >= $1 AND task_id < $2 AND $3::timestamptz IS NOT NULL",
+            "DELETE FROM resends WHERE task_id >= $1 AND task_id < $2 AND $3::timestamptz IS NOT NULL",
         ] {
             sql::query(statement)
                 .bind(range.first())
