@@ -21,7 +21,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::{Error, Result};
+use crate::{Error, Result, sql};
 
 /// A log filter: the server's notices (a table that is there already) tell an operator nothing.
 pub const WITHOUT_NOTICES: &str = "sqlx::postgres::notice=warn";
@@ -80,17 +80,45 @@ pub struct Database {
     /// Leases alone: a renewal waits for nobody.
     pub leases: PgPool,
     doubt: Doubt,
+    migrations: Migrations,
+}
+
+/// How the schema is brought up to date, which takes a session of its own.
+#[derive(Clone, Debug)]
+enum Migrations {
+    /// By the pools.
+    Pooled,
+    /// By a connection of its own.
+    By(Box<PgConnectOptions>),
+    /// From somewhere else.
+    Elsewhere,
 }
 
 impl Database {
     /// Opens the pools without connecting yet.
     #[must_use]
     pub fn open(options: &PgConnectOptions) -> Self {
+        sql::set_pooled(false);
+        Self::open_with(options, Migrations::Pooled, true)
+    }
+
+    /// The same for a pooler in transaction mode. It refuses settings of a session, so each transaction says its own, and
+    /// keeps no prepared statements. Migrations need a session: they go by `migrations`, or are made from somewhere else.
+    #[must_use]
+    pub fn open_behind_pooler(options: &PgConnectOptions, migrations: Option<PgConnectOptions>) -> Self {
+        sql::set_pooled(true);
+        let options = options.clone().extra_float_digits(None).statement_cache_capacity(0);
+        let migrations =
+            migrations.map_or(Migrations::Elsewhere, |options| Migrations::By(Box::new(options)));
+        Self::open_with(&options, migrations, false)
+    }
+
+    fn open_with(options: &PgConnectOptions, migrations: Migrations, has_settings: bool) -> Self {
         let doubt = Doubt::default();
         let pool = |most: u32, is_pinged: bool, settings: &[&[(&'static str, &'static str)]]| {
-            let options = options.clone().application_name("campaignd").options(EVERY);
+            let options = options.clone().application_name("campaignd");
             let options =
-                settings.iter().fold(options, |options, more| options.options(more.iter().copied()));
+                if has_settings { with_settings(options.options(EVERY), settings) } else { options };
             let (idle, used) = (doubt.clone(), doubt.clone());
             PgPoolOptions::new()
                 .max_connections(most)
@@ -117,6 +145,7 @@ impl Database {
             inbox: pool(3, false, &[&BRIEF, &HOT]),
             leases: pool(2, true, &[&BRIEF]),
             doubt,
+            migrations,
         }
     }
 
@@ -143,9 +172,21 @@ impl Database {
     /// Brings the schema up to date.
     ///
     /// # Errors
-    /// The database is unreachable, or holds migrations that this program does not know.
+    /// The database is unreachable, or holds migrations that this program does not know; or only a pooler leads there, and
+    /// the schema is not current.
     pub async fn migrate(&self) -> Result<()> {
-        Ok(MIGRATIONS.run(&self.general).await?)
+        match &self.migrations {
+            Migrations::Pooled => Ok(MIGRATIONS.run(&self.general).await?),
+            Migrations::By(options) => {
+                let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(LIMIT_ACQUIRE);
+                let pool = pool.connect_lazy_with(options.as_ref().clone());
+                let done = MIGRATIONS.run(&pool).await;
+                pool.close().await;
+                Ok(done?)
+            }
+            Migrations::Elsewhere if self.schema_is_current().await? => Ok(()),
+            Migrations::Elsewhere => Err(Error::MigrationBehindPooler),
+        }
     }
 
     /// Whether the database answers and its schema is the one this program was built with.
@@ -154,11 +195,13 @@ impl Database {
     /// It does not answer.
     pub async fn schema_is_current(&self) -> Result<bool> {
         let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+        let attempted = "reading the schema's version";
+        let mut connection = self.background.acquire().await.map_err(Error::database(attempted))?;
         let applied: Option<i64> =
-            sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
-                .fetch_one(&self.background)
+            sql::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
+                .fetch_one(&mut connection)
                 .await
-                .map_err(Error::database("reading the schema's version"))?;
+                .map_err(Error::database(attempted))?;
         Ok(applied == Some(newest))
     }
 
@@ -169,6 +212,16 @@ impl Database {
         // Connections that nothing answers from are not worth waiting for.
         let _ = tokio::time::timeout(LIMIT_ACQUIRE, closed).await;
     }
+}
+
+/// What the server is told of each session.
+fn with_settings(options: PgConnectOptions, settings: &[&[(&str, &str)]]) -> PgConnectOptions {
+    settings.iter().fold(options, |options, more| options.options(more.iter().copied()))
+}
+
+/// What transactions of the hot path behind a pooler begin with: the same as settings of each transaction.
+pub(crate) fn hot_settings() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    BRIEF.iter().chain(&HOT)
 }
 
 async fn close_all(pools: [&PgPool; 5]) {
@@ -263,7 +316,7 @@ impl Kept {
     /// # Errors
     /// As [`Kept::connection`], or it cannot be begun.
     pub async fn begin(&mut self, attempted: &'static str) -> Result<PgTransaction<'_>> {
-        self.connection(attempted).await?.begin().await.map_err(Error::database(attempted))
+        sql::begin_hot(self.connection(attempted).await?).await.map_err(Error::database(attempted))
     }
 
     /// Gives it back: there is nothing to do, or it failed.

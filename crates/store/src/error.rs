@@ -29,6 +29,12 @@ pub enum Error {
     /// The schema cannot be brought up to date.
     #[error("migrations: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
+    /// The schema is not current, and only a pooler leads to the database.
+    #[error(
+        "the schema is not current, and migrations cannot go through a pooler: set database.migrations_url (or \
+         CAMPAIGND_DATABASE__MIGRATIONS_URL) to a URL of the server itself, or run `campaignd migrate` with one"
+    )]
+    MigrationBehindPooler,
 }
 
 /// A result of the store.
@@ -58,7 +64,7 @@ impl Error {
             Self::Database { source: sqlx::Error::Database(error), .. } => {
                 error.code().is_some_and(|code| CLASSES.iter().any(|class| code.starts_with(class)))
             }
-            Self::Database { .. } | Self::Fenced | Self::Migration(_) => false,
+            Self::Database { .. } | Self::Fenced | Self::Migration(_) | Self::MigrationBehindPooler => false,
         }
     }
 

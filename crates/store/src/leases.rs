@@ -6,7 +6,7 @@
 use sqlx::{PgConnection, PgPool, Row as _};
 use uuid::Uuid;
 
-use crate::{Error, Result};
+use crate::{Error, Result, sql};
 
 /// How long a lease lasts without renewal, in seconds. Long enough for five renewals to fail.
 pub const LEASE_SECONDS: f64 = 30.0;
@@ -45,10 +45,11 @@ pub struct Acquired {
 /// # Errors
 /// The database did not do it, or the old owner holds an open transaction.
 pub async fn acquire(pool: &PgPool, account: &str, node: Uuid) -> Result<Option<Acquired>> {
-    let mut transaction = pool.begin().await.map_err(Error::database("acquiring an account's lease"))?;
+    let mut transaction =
+        sql::begin_hot_in(pool).await.map_err(Error::database("acquiring an account's lease"))?;
     let conn: &mut PgConnection = &mut transaction;
     // Asked without a lock first: an owner that hangs inside a transaction must not stop this node's other leases.
-    let is_held: bool = sqlx::query_scalar(
+    let is_held: bool = sql::query_scalar(
         "SELECT EXISTS (SELECT FROM account_leases
                         WHERE account = $1 AND owner <> $2 AND expires_at >= clock_timestamp())",
     )
@@ -60,20 +61,18 @@ pub async fn acquire(pool: &PgPool, account: &str, node: Uuid) -> Result<Option<
     if is_held {
         return Ok(None);
     }
-    sqlx::query("SET LOCAL lock_timeout = '2s'")
+    sql::query("SET LOCAL lock_timeout = '2s'")
         .execute(&mut *conn)
         .await
         .map_err(Error::database("limiting the wait for a lease"))?;
     let Some(acquired) = take(conn, account, node).await? else { return Ok(None) };
     // There from the start: a row that is only being inserted could not be waited for.
-    sqlx::query(
-        "INSERT INTO commit_marks (account, epoch, number) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING",
-    )
-    .bind(account)
-    .bind(acquired.lease.epoch)
-    .execute(&mut *conn)
-    .await
-    .map_err(Error::database("preparing an account's marks"))?;
+    sql::query("INSERT INTO commit_marks (account, epoch, number) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING")
+        .bind(account)
+        .bind(acquired.lease.epoch)
+        .execute(&mut *conn)
+        .await
+        .map_err(Error::database("preparing an account's marks"))?;
     if acquired.database_changed {
         begin_anew(conn, account).await?;
     }
@@ -86,14 +85,14 @@ pub async fn acquire(pool: &PgPool, account: &str, node: Uuid) -> Result<Option<
 /// Lets nothing of the account go on by itself that an older state of the database believes is still to be done.
 async fn begin_anew(conn: &mut PgConnection, account: &str) -> Result<()> {
     // Also those that an operator had paused: whoever resumes them must know.
-    sqlx::query("UPDATE tasks SET paused = true, pause_reason = $2 WHERE account = $1 AND state IN (1, 2)")
+    sql::query("UPDATE tasks SET paused = true, pause_reason = $2 WHERE account = $1 AND state IN (1, 2)")
         .bind(account)
         .bind(OTHER_DATABASE)
         .execute(&mut *conn)
         .await
         .map_err(Error::database("pausing the tasks of a restored database"))?;
     // Numbers that were given out since the backup must not name other requests now: late reports bear them.
-    sqlx::query("SELECT setval('request_ids', nextval('request_ids') + $1)")
+    sql::query("SELECT setval('request_ids', nextval('request_ids') + $1)")
         .bind(REQUEST_ID_LEAP)
         .execute(conn)
         .await
@@ -102,7 +101,7 @@ async fn begin_anew(conn: &mut PgConnection, account: &str) -> Result<()> {
 }
 
 async fn take(conn: &mut PgConnection, account: &str, node: Uuid) -> Result<Option<Acquired>> {
-    let row = sqlx::query(
+    let row = sql::query(
         "WITH identity AS (
             SELECT database_identity() AS now
          ), before AS (
@@ -138,7 +137,7 @@ async fn take(conn: &mut PgConnection, account: &str, node: Uuid) -> Result<Opti
 pub async fn renew(conn: &mut PgConnection, node: Uuid, leases: &[Lease]) -> Result<Vec<String>> {
     let accounts: Vec<&str> = leases.iter().map(|lease| lease.account.as_str()).collect();
     let epochs: Vec<i64> = leases.iter().map(|lease| lease.epoch).collect();
-    sqlx::query_scalar(
+    sql::query_scalar(
         "UPDATE account_leases l SET expires_at = clock_timestamp() + make_interval(secs => $4)
          FROM UNNEST($1::text[], $2::bigint[]) AS ours (account, epoch)
          WHERE l.account = ours.account AND l.epoch = ours.epoch AND l.owner = $3
@@ -160,7 +159,7 @@ pub async fn renew(conn: &mut PgConnection, node: Uuid, leases: &[Lease]) -> Res
 /// # Errors
 /// The database did not do it; then it expires by itself.
 pub async fn release(conn: &mut PgConnection, node: Uuid, lease: &Lease) -> Result<()> {
-    sqlx::query(
+    sql::query(
         "UPDATE account_leases SET owner = NULL, expires_at = clock_timestamp()
          WHERE account = $1 AND epoch = $2 AND owner = $3",
     )
@@ -180,7 +179,7 @@ pub async fn release(conn: &mut PgConnection, node: Uuid, lease: &Lease) -> Resu
 /// # Errors
 /// [`Error::Fenced`] when the account belongs to a newer owner, or was acquired on another timeline.
 pub async fn fence(conn: &mut PgConnection, lease: &Lease) -> Result<()> {
-    sqlx::query(
+    sql::query(
         "SELECT FROM account_leases
          WHERE account = $1 AND epoch = $2
            AND split_part(database_identity, '/', 3) = database_timeline()::text
@@ -202,11 +201,11 @@ pub async fn fence(conn: &mut PgConnection, lease: &Lease) -> Result<()> {
 /// [`Error::Fenced`] when the account belongs to a newer owner, or the database did not answer.
 pub async fn is_committed(pool: &PgPool, lease: &Lease, number: i64) -> Result<bool> {
     let asking = "asking what became of a commit";
-    let mut transaction = pool.begin().await.map_err(Error::database(asking))?;
+    let mut transaction = sql::begin_hot_in(pool).await.map_err(Error::database(asking))?;
     fence(&mut transaction, lease).await?;
     // The lock is what waits: the other transaction holds it since it wrote its mark.
     let last: Option<(i64, i64)> =
-        sqlx::query_as("SELECT epoch, number FROM commit_marks WHERE account = $1 FOR UPDATE")
+        sql::query_as("SELECT epoch, number FROM commit_marks WHERE account = $1 FOR UPDATE")
             .bind(&lease.account)
             .fetch_optional(&mut *transaction)
             .await
@@ -220,7 +219,7 @@ pub async fn is_committed(pool: &PgPool, lease: &Lease, number: i64) -> Result<b
 /// # Errors
 /// The database did not do it.
 pub async fn heartbeat(conn: &mut PgConnection, node: Uuid) -> Result<i64> {
-    sqlx::query_scalar(
+    sql::query_scalar(
         "WITH ours AS (
             INSERT INTO nodes (id, seen_at) VALUES ($1, clock_timestamp())
             ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at
@@ -240,7 +239,7 @@ pub async fn heartbeat(conn: &mut PgConnection, node: Uuid) -> Result<i64> {
 /// # Errors
 /// The database did not do it.
 pub async fn farewell(conn: &mut PgConnection, node: Uuid) -> Result<()> {
-    sqlx::query("DELETE FROM nodes WHERE id = $1")
+    sql::query("DELETE FROM nodes WHERE id = $1")
         .bind(node)
         .execute(conn)
         .await
@@ -253,7 +252,7 @@ pub async fn farewell(conn: &mut PgConnection, node: Uuid) -> Result<()> {
 /// # Errors
 /// The database did not do it.
 pub async fn next_writer(conn: &mut PgConnection) -> Result<i64> {
-    sqlx::query_scalar("SELECT nextval('writer_ids')")
+    sql::query_scalar("SELECT nextval('writer_ids')")
         .fetch_one(conn)
         .await
         .map_err(Error::database("naming a writer"))
@@ -267,7 +266,7 @@ pub const REQUEST_ID_BLOCK: i64 = 1000;
 /// # Errors
 /// The database did not do it.
 pub async fn next_request_ids(conn: &mut PgConnection) -> Result<i64> {
-    sqlx::query_scalar("SELECT nextval('request_ids')")
+    sql::query_scalar("SELECT nextval('request_ids')")
         .fetch_one(conn)
         .await
         .map_err(Error::database("drawing request ids"))

@@ -5,7 +5,7 @@
 use model::counts::Deltas;
 use sqlx::PgConnection;
 
-use crate::{Error, Result};
+use crate::{Error, Result, sql};
 
 /// Deltas folded in one step at the most.
 const FOLD_ROWS: i64 = 20_000;
@@ -19,7 +19,7 @@ pub async fn append(conn: &mut PgConnection, deltas: &Deltas) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    sqlx::query(
+    sql::query(
         "INSERT INTO progress (task_id, kind, code, delta)
          SELECT * FROM UNNEST($1::bigint[], $2::smallint[], $3::text[], $4::integer[])",
     )
@@ -41,7 +41,7 @@ pub async fn append(conn: &mut PgConnection, deltas: &Deltas) -> Result<()> {
 /// The database did not do it.
 pub async fn fold(conn: &mut PgConnection) -> Result<bool> {
     hooks::point!("fold.before");
-    let folded: i64 = sqlx::query_scalar(
+    let folded: i64 = sql::query_scalar(
         "WITH taken AS (
             DELETE FROM progress WHERE ctid = ANY (ARRAY(
                 SELECT ctid FROM progress LIMIT $1 FOR UPDATE SKIP LOCKED))

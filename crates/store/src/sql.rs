@@ -5,33 +5,72 @@
 //! none is kept prepared: its name would stay behind on a server connection that others use. No statement of this crate
 //! may go round these functions (`tests/boundaries_hold.rs` looks).
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    fmt::Write as _,
+    sync::{
+        LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use sqlx::{
-    Connection as _, Decode, Encode, FromRow, PgConnection, PgTransaction, Postgres, SqlSafeStr, Type,
+    AssertSqlSafe, Connection as _, Decode, Encode, FromRow, PgConnection, PgPool, PgTransaction, Postgres,
+    SqlSafeStr, Type,
     postgres::{PgArguments, PgQueryResult, PgRow},
 };
+
+use crate::database;
 
 /// A process reaches its database in one way. A connection cannot tell which.
 static IS_POOLED: AtomicBool = AtomicBool::new(false);
 
-/// What a transaction behind a pooler begins with. Its server connection has none of our settings; one that is needed
+/// What a transaction behind a pooler begins with. Its server connection has none of our settings; the one that is needed
 /// everywhere is said each time: a node that stands still must not hold its locks for longer.
-const BEGIN_POOLED: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'";
+const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'";
+
+/// The same on the hot path.
+static BEGIN_HOT: LazyLock<String> = LazyLock::new(|| {
+    let mut begin = "BEGIN".to_owned();
+    for (name, value) in database::hot_settings() {
+        // Writing to a string does not fail.
+        let _ = write!(begin, "; SET LOCAL {name} = '{value}'");
+    }
+    begin
+});
 
 /// From now on the database is reached through a pooler, or not.
-#[expect(dead_code, reason = "the configuration does not know of poolers yet")]
 pub(crate) fn set_pooled(is_pooled: bool) {
     IS_POOLED.store(is_pooled, Ordering::Relaxed);
 }
 
-pub(crate) fn is_pooled() -> bool {
+fn is_pooled() -> bool {
     IS_POOLED.load(Ordering::Relaxed)
 }
 
 /// A transaction; within another one, a part of it that can be rolled back.
 pub(crate) async fn begin(conn: &mut PgConnection) -> sqlx::Result<PgTransaction<'_>> {
-    if is_alone(conn) { conn.begin_with(BEGIN_POOLED).await } else { conn.begin().await }
+    if is_alone(conn) { conn.begin_with(BEGIN).await } else { conn.begin().await }
+}
+
+/// A transaction of the hot path.
+pub(crate) async fn begin_hot(conn: &mut PgConnection) -> sqlx::Result<PgTransaction<'_>> {
+    if is_alone(conn) { conn.begin_with(AssertSqlSafe(BEGIN_HOT.as_str())).await } else { conn.begin().await }
+}
+
+/// A transaction on a connection of the pool, to be held for a moment only.
+///
+/// # Errors
+/// There is none: the database is away, or all are in use.
+pub async fn begin_in(pool: &PgPool) -> sqlx::Result<PgTransaction<'static>> {
+    if is_pooled() { pool.begin_with(BEGIN).await } else { pool.begin().await }
+}
+
+/// A transaction of the hot path on a connection of the pool.
+///
+/// # Errors
+/// As [`begin_in`].
+pub async fn begin_hot_in(pool: &PgPool) -> sqlx::Result<PgTransaction<'static>> {
+    if is_pooled() { pool.begin_with(AssertSqlSafe(BEGIN_HOT.as_str())).await } else { pool.begin().await }
 }
 
 /// A transaction that reads, and in which nothing changes from its first statement to its last.

@@ -22,7 +22,7 @@ impl Opened {
     /// The configured database, which need not be up to date.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         if let Some(url) = &config.database.url {
-            return Ok(Self { database: by_url(url.expose())?, cluster: None });
+            return Ok(Self { database: configured(config, url.expose())?, cluster: None });
         }
         match PrivateCluster::start(private_options(config)).await {
             Ok(cluster) => {
@@ -46,15 +46,27 @@ impl Opened {
     }
 }
 
-/// The pools over a database by URL. Nothing is connected yet.
-pub fn by_url(url: &str) -> anyhow::Result<Database> {
+/// The pools over the database of the configuration's URL. Nothing is connected yet.
+pub fn configured(config: &Config, url: &str) -> anyhow::Result<Database> {
+    if !config.database.pooler {
+        return by_url(url);
+    }
+    let migrations = config.database.migrations_url.as_ref().map(|url| options(url.expose())).transpose()?;
+    Ok(Database::open_behind_pooler(&options(url)?, migrations))
+}
+
+/// The pools over a server by URL. Nothing is connected yet.
+fn by_url(url: &str) -> anyhow::Result<Database> {
+    Ok(Database::open(&options(url)?))
+}
+
+fn options(url: &str) -> anyhow::Result<store::ConnectOptions> {
     // The driver's own error may quote the URL, which holds a password.
-    let Ok(options) = url.parse() else {
-        anyhow::bail!(
+    url.parse().map_err(|_| {
+        anyhow::anyhow!(
             "the database's URL cannot be read: it should look like postgres://user:password@host:5432/name"
-        );
-    };
-    Ok(Database::open(&options))
+        )
+    })
 }
 
 /// How the configuration wants its private cluster.

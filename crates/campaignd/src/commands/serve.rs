@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::database::{by_url, private_options};
+use super::database::{configured, private_options};
 use crate::{
     config::Config,
     context::{Context, Outcome},
@@ -86,7 +86,7 @@ pub async fn serve_on(listener: TcpListener, config: Config, stop: CancellationT
 /// The pools, and the private server where no URL is configured. A database by URL need not answer yet.
 async fn open(config: &Config, lock: &DataDirLock) -> anyhow::Result<(Database, Option<PrivateCluster>)> {
     if let Some(url) = &config.database.url {
-        return Ok((by_url(url.expose())?, None));
+        return Ok((configured(config, url.expose())?, None));
     }
     let cluster = PrivateCluster::start_with_lock(private_options(config), lock.clone()).await?;
     tracing::info!(url = cluster.url_for_display(), "private PostgreSQL runs");

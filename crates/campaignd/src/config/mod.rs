@@ -66,6 +66,10 @@ pub struct ServerConfig {
 pub struct DatabaseConfig {
     /// A PostgreSQL by URL; none: a private one under `data_dir`.
     pub url: Option<Secret>,
+    /// The URL leads to a pooler in transaction mode.
+    pub pooler: bool,
+    /// A URL past the pooler, for what needs a session: migrations.
+    pub migrations_url: Option<Secret>,
     /// The node's own folder: its id, its journal, the private cluster.
     pub data_dir: PathBuf,
     /// The folder of `initdb` and `postgres` for the private cluster, where it is not found by itself.
@@ -215,11 +219,21 @@ fn read_database(
     let written = section.text("url").filter(|url| !url.is_empty());
     let inherited = environment.get("DATABASE_URL").filter(|url| !url.is_empty());
     let url = written.or_else(|| inherited.cloned());
-    let is_postgres = |url: &String| url.starts_with("postgres://") || url.starts_with("postgresql://");
     if url.as_ref().is_some_and(|url| !is_postgres(url)) {
         let source =
             if inherited == url.as_ref() { " (it comes from the variable DATABASE_URL)" } else { "" };
         section.complain("url", format!("must begin with postgres:// or postgresql://{source}"));
+    }
+    let pooler = section.flag("pooler").unwrap_or(false);
+    if pooler && url.is_none() {
+        section.complain("pooler", "needs `url`, the pooler's address: the private PostgreSQL has no pooler");
+    }
+    let migrations_url = section.text("migrations_url").filter(|url| !url.is_empty());
+    if migrations_url.as_ref().is_some_and(|url| !is_postgres(url)) {
+        section.complain("migrations_url", "must begin with postgres:// or postgresql://");
+    }
+    if migrations_url.is_some() && !pooler {
+        section.complain("migrations_url", "is for `pooler = true` alone: without a pooler, `url` is used");
     }
     let data_dir = section.text("data_dir").unwrap_or_else(|| "campaignd-data".to_owned());
     if data_dir.trim().is_empty() {
@@ -227,7 +241,17 @@ fn read_database(
     }
     let binaries = section.text("binaries").map(PathBuf::from);
     section.finish(errors);
-    Some(DatabaseConfig { url: url.map(Secret::new), data_dir: PathBuf::from(data_dir), binaries })
+    Some(DatabaseConfig {
+        url: url.map(Secret::new),
+        pooler,
+        migrations_url: migrations_url.map(Secret::new),
+        data_dir: PathBuf::from(data_dir),
+        binaries,
+    })
+}
+
+fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres://") || url.starts_with("postgresql://")
 }
 
 fn read_retention(mut section: Section<'_>, errors: &mut Vec<FieldError>) -> RetentionConfig {
@@ -245,6 +269,11 @@ fn warnings(config: &Config) -> Vec<String> {
         warnings.push("no [[accounts]] are configured: nothing can be sent".to_owned());
     } else if config.server.public_url.is_none() {
         let message = "server.public_url is not set: no callbacks are asked for, so messages stay `accepted`";
+        warnings.push(message.to_owned());
+    }
+    if config.database.pooler && config.database.migrations_url.is_none() {
+        let message = "database.migrations_url is not set: migrations cannot go through the pooler, so bring the schema up to \
+                       date from somewhere else before a new version starts";
         warnings.push(message.to_owned());
     }
     for account in &config.accounts {

@@ -79,7 +79,7 @@ impl<'a> Section<'a> {
             Value::Text { text, .. } => Some(text.clone()),
             other => {
                 let remedy = match other {
-                    Value::Integer(_) | Value::Float(_) | Value::Boolean => ": put it in quotes",
+                    Value::Integer(_) | Value::Float(_) | Value::Boolean(_) => ": put it in quotes",
                     _ => "",
                 };
                 self.complain(key, format!("must be a string, but is {}{remedy}", other.kind()));
@@ -118,6 +118,19 @@ impl<'a> Section<'a> {
             self.complain(key, format!("must be at most {}", u32::MAX));
         }
         fits
+    }
+
+    /// Yes or no.
+    pub fn flag(&mut self, key: &'static str) -> Option<bool> {
+        let flag = match &self.node(key)?.value {
+            Value::Boolean(flag) => Some(*flag),
+            Value::Text { text, is_loose: true } => text.trim().parse().ok(),
+            _ => None,
+        };
+        if flag.is_none() {
+            self.complain(key, "must be true or false, without quotes");
+        }
+        flag
     }
 
     /// A number.

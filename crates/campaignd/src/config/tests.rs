@@ -134,6 +134,22 @@ const WRONG: &[(&str, &str)] = &[
         "campaignd.toml:2: database.data_dir: must not be empty: name a folder, such as campaignd-data",
     ),
     (
+        "[database]\nurl = \"postgres://x\"\npooler = \"true\"\n",
+        "campaignd.toml:3: database.pooler: must be true or false, without quotes",
+    ),
+    (
+        "[database]\npooler = true\n",
+        "campaignd.toml:2: database.pooler: needs `url`, the pooler's address: the private PostgreSQL has no pooler",
+    ),
+    (
+        "[database]\nurl = \"postgres://x\"\npooler = true\nmigrations_url = \"mysql://x\"\n",
+        "campaignd.toml:4: database.migrations_url: must begin with postgres:// or postgresql://",
+    ),
+    (
+        "[database]\nurl = \"postgres://x\"\nmigrations_url = \"postgres://x\"\n",
+        "campaignd.toml:3: database.migrations_url: is for `pooler = true` alone: without a pooler, `url` is used",
+    ),
+    (
         "[retention]\nmessages_days = 0\n",
         "campaignd.toml:2: retention.messages_days: must be a whole number of at least 1",
     ),
@@ -342,6 +358,24 @@ fn the_database_url_has_three_sources_in_order() {
     assert_eq!(load(file, &environment(&[own])).unwrap().database.data_dir, Path::new("beside"));
     let error = load("", &environment(&[("DATABASE_URL", "mysql://x")])).unwrap_err();
     assert!(error.contains("it comes from the variable DATABASE_URL"), "{error}");
+}
+
+#[test]
+fn a_pooler_may_be_told_by_the_environment() {
+    let variables = [
+        ("CAMPAIGND_DATABASE__URL", "postgres://pooler"),
+        ("CAMPAIGND_DATABASE__POOLER", "true"),
+        ("CAMPAIGND_DATABASE__MIGRATIONS_URL", "postgres://server"),
+    ];
+    let config = load("", &environment(&variables)).unwrap();
+    assert!(config.database.pooler);
+    assert!(config.database.migrations_url.unwrap().is("postgres://server"));
+    let config = load("", &environment(&variables[..2])).unwrap();
+    assert!(
+        config.warnings.iter().any(|warning| warning.contains("migrations_url")),
+        "{:?}",
+        config.warnings
+    );
 }
 
 #[test]

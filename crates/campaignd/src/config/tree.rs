@@ -43,7 +43,7 @@ pub enum Value {
     },
     Integer(i64),
     Float(f64),
-    Boolean,
+    Boolean(bool),
     Table(BTreeMap<String, Node>),
     Array(Vec<Node>),
     /// Dates and times: no key takes one.
@@ -57,7 +57,7 @@ impl Value {
             Self::Text { .. } => "a string",
             Self::Integer(_) => "an integer",
             Self::Float(_) => "a number with a point",
-            Self::Boolean => "a boolean",
+            Self::Boolean(_) => "a boolean",
             Self::Table(_) => "a table",
             Self::Array(_) => "an array",
             Self::Other => "a date or time",
@@ -101,7 +101,7 @@ fn read_value(value: &DeValue<'_>, line: usize, line_of: &impl Fn(usize) -> usiz
             Err(_) => Value::Other,
         },
         DeValue::Float(number) => number.as_str().parse().map_or(Value::Other, Value::Float),
-        DeValue::Boolean(_) => Value::Boolean,
+        DeValue::Boolean(value) => Value::Boolean(*value),
         DeValue::Table(table) => Value::Table(read_table(table, line_of)),
         DeValue::Array(items) => Value::Array(
             items
