@@ -42,7 +42,5 @@ pub mod unknown;
 pub use database::{Database, Kept};
 pub use error::{Error, Result};
 pub use sql::{begin_hot_in, begin_in};
-pub use sql::{begin_hot_in, begin_in};
-pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 pub use sqlx::{PgConnection, PgPool, PgTransaction, Postgres, pool::PoolConnection};
