@@ -198,7 +198,8 @@ async fn settle(shared: &Shared, owner: &Owner) -> bool {
     };
     loop {
         let step = async {
-            let mut transaction = shared.db.hot.begin().await.map_err(Error::database("settling"))?;
+            let mut transaction =
+                store::begin_hot_in(&shared.db.hot).await.map_err(Error::database("settling"))?;
             store::leases::fence(&mut transaction, &owner.lease).await?;
             let more =
                 outcomes::settle_older_epochs(&mut transaction, &owner.lease, &why, shared.clock.now())

@@ -194,7 +194,7 @@ impl Pacer {
         };
         let written = async {
             let mut transaction =
-                self.shared.db.general.begin().await.map_err(Error::database("halting a task"))?;
+                store::begin_in(&self.shared.db.general).await.map_err(Error::database("halting a task"))?;
             let effects = Effects { halts: vec![halt], suppressions: Vec::new() };
             effects::apply(&mut transaction, &effects, self.shared.clock.now()).await?;
             transaction.commit().await.map_err(Error::database("halting a task"))

@@ -85,7 +85,8 @@ async fn general(shared: &Shared, round: u64) -> store::Result<()> {
 
 /// What the account's owner does.
 async fn of_account(shared: &Shared, lease: &Lease, shares: &mut Shares, round: u64) -> store::Result<()> {
-    let mut transaction = shared.db.general.begin().await.map_err(Error::database("doing chores"))?;
+    let mut transaction =
+        store::begin_in(&shared.db.general).await.map_err(Error::database("doing chores"))?;
     let conn: &mut PgConnection = &mut transaction;
     let now = shared.clock.now();
     leases::fence(conn, lease).await?;

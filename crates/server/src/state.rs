@@ -111,7 +111,9 @@ impl Shared {
 
     /// A transaction for a request of a person or program; rolled back when dropped.
     pub(crate) async fn begin(&self) -> store::Result<PgTransaction<'static>> {
-        self.database.general.begin().await.map_err(store::Error::database("beginning a transaction"))
+        store::begin_in(&self.database.general)
+            .await
+            .map_err(store::Error::database("beginning a transaction"))
     }
 }
 
