@@ -275,7 +275,7 @@ fn news(shared: &Shared, lease: &Lease, entry: &Entry) -> Vec<News> {
 }
 
 /// Applies the reports in order. False: a row no longer stood as it was read.
-async fn apply_reports(
+pub(crate) async fn apply_reports(
     conn: &mut PgConnection,
     lease: &Lease,
     received: &[Received],

@@ -8,6 +8,8 @@ mod apply;
 mod chores;
 mod failed;
 mod owned;
+mod records;
+mod resend;
 mod round;
 mod share;
 mod waiting;
@@ -15,7 +17,7 @@ mod waiting;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
 
 use model::{Clock, Random, disposition::Scope};
 use store::{Database, leases::Lease};
@@ -24,10 +26,13 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
-use vendors::Vendor;
+use vendors::{Account, Vendor};
 
 /// Is told that (account, scope, sender) is too fast.
 pub type SlowDown = Arc<dyn Fn(&str, Scope, &str) + Send + Sync>;
+
+/// Waits until the account may make one more call to its vendor, beside those that send.
+pub type CallPermit = Arc<dyn Fn(&str) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// What a reconciler is made of.
 pub struct Setup {
@@ -49,12 +54,28 @@ pub struct Setup {
     pub appended: Arc<Notify>,
 }
 
+/// How vendors are asked what they sent, where they keep records of it.
+pub struct Records {
+    /// Every account's client.
+    pub accounts: HashMap<String, Arc<Account>>,
+    /// Paces what is asked by the account's limit of calls.
+    pub call_permit: CallPermit,
+}
+
+impl Default for Records {
+    /// Nobody is asked.
+    fn default() -> Self {
+        Self { accounts: HashMap::new(), call_permit: Arc::new(|_| Box::pin(async {})) }
+    }
+}
+
 /// What every loop shares.
 struct Shared {
     db: Database,
     clock: Clock,
     random: Random,
     vendors: HashMap<String, Vendor>,
+    records: Records,
     slow_down: SlowDown,
     wake_dispatcher: Arc<dyn Fn(&str) + Send + Sync>,
     /// Steps of all accounts at once: they share few connections with what sends.
@@ -78,12 +99,19 @@ impl Reconciler {
     /// Starts to apply what comes back.
     #[must_use]
     pub fn start(setup: Setup) -> Self {
+        Self::start_asking(setup, Records::default())
+    }
+
+    /// Starts to apply what comes back, and to ask vendors about what does not.
+    #[must_use]
+    pub fn start_asking(setup: Setup, records: Records) -> Self {
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             db: setup.db,
             clock: setup.clock,
             random: setup.random,
             vendors: setup.vendors,
+            records,
             slow_down: setup.slow_down,
             wake_dispatcher: setup.wake_dispatcher,
             steps: Semaphore::new(AT_ONCE),

@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Shared, apply::Applier, chores};
+use crate::{Shared, apply::Applier, chores, records::Asker, resend};
 
 /// Whether everything still works is looked at this often.
 const LOOK: Duration = Duration::from_secs(1);
@@ -63,7 +63,18 @@ pub(crate) async fn run(
 
 async fn account(shared: Arc<Shared>, lease: Lease, appended: Arc<Notify>, stop: CancellationToken) {
     let applier = Applier::new(Arc::clone(&shared), lease.clone());
-    tokio::join!(applier.run(appended, stop.clone()), chores::run_account(shared, lease, stop));
+    let asker = Asker::new(Arc::clone(&shared), lease.clone());
+    let ask = async {
+        if let Some(asker) = asker {
+            asker.run(stop.clone()).await;
+        }
+    };
+    tokio::join!(
+        applier.run(appended, stop.clone()),
+        ask,
+        resend::run(Arc::clone(&shared), lease.clone(), stop.clone()),
+        chores::run_account(shared, lease, stop.clone()),
+    );
 }
 
 fn report(ended: Result<(), JoinError>) {

@@ -45,7 +45,10 @@ impl<'a> Round<'a> {
             return;
         };
         let changed = self.changes.get(&(before.task_id, before.no));
-        let state = changed.map_or(before.state, |change| change.state);
+        // One that is to be sent again because nothing was heard of its call is still open to what is heard.
+        let is_open = before.waits && before.is_resent && of_call == OfCall::Latest && !is_failure(report);
+        let stood = if is_open { MessageState::Unknown } else { before.state };
+        let state = changed.map_or(stood, |change| change.state);
         let is_being_sent = before.state == MessageState::Retrying && !before.waits;
         let at = report.at.unwrap_or(*received_at);
         match status::apply(state, of_call, is_being_sent, &report.outcome) {
@@ -121,6 +124,10 @@ impl<'a> Round<'a> {
             milestone(&mut self.change(before, report).times, &report.outcome, at);
         }
     }
+}
+
+fn is_failure(report: &StatusReport) -> bool {
+    matches!(report.outcome, ReportedOutcome::Failed { .. })
 }
 
 fn milestone(times: &mut Times, outcome: &ReportedOutcome, at: DateTime<Utc>) {

@@ -104,6 +104,7 @@ async fn applier(database: &TestDatabase, account: &str) -> Applier {
         clock: clock(),
         random: Random::new(|| 0.5),
         vendors: HashMap::from([(account.to_owned(), Vendor::Exotel)]),
+        records: crate::Records::default(),
         slow_down: Arc::new(|_, _, _| {}),
         wake_dispatcher: Arc::new(|_| {}),
         steps: Semaphore::new(AT_ONCE),
