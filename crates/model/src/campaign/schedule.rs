@@ -1,0 +1,144 @@
+//! When a campaign is sent, as it was written, and the instants that are meant by it.
+
+use chrono::{DateTime, Datelike, Duration, NaiveDateTime, TimeZone, Timelike, Utc};
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+use super::{short, zone};
+use crate::FieldError;
+
+/// When to send, as it was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// Once, at this local time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
+    /// Again and again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<String>,
+    /// An IANA name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// With `cron`: the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+impl Schedule {
+    /// The instant at which a schedule without recurrence is due.
+    ///
+    /// # Errors
+    /// No such time or zone, fields that contradict each other, or a recurrence: that is not built yet.
+    pub fn starts_at(&self) -> Result<DateTime<Utc>, FieldError> {
+        let zone = self.time_zone.as_deref().map(|name| zone("schedule.time_zone", name)).transpose()?;
+        match (&self.at, &self.cron) {
+            (Some(_), Some(_)) => Err(FieldError::new("schedule", "has both `at` and `cron`: leave one out")),
+            (None, None) => Err(FieldError::new(
+                "schedule.at",
+                "is missing: give a local time such as 2026-12-01T09:00:00",
+            )),
+            (None, Some(_)) => Err(FieldError::new(
+                "schedule.cron",
+                "recurring campaigns are not built yet: give `at`, or launch the campaign each time",
+            )),
+            (Some(_), None) if self.until.is_some() => {
+                Err(FieldError::new("schedule.until", "belongs to `cron`: leave it out with `at`"))
+            }
+            (Some(at), None) => instant(at, zone),
+        }
+    }
+}
+
+/// The instant of `at`: an RFC 3339 time with an offset, or a local time of `zone`.
+fn instant(at: &str, zone: Option<Tz>) -> Result<DateTime<Utc>, FieldError> {
+    let at = at.trim();
+    let instant = match (DateTime::parse_from_rfc3339(at), zone) {
+        (Ok(instant), _) => instant.with_timezone(&Utc),
+        (Err(_), Some(zone)) => in_zone(local_time(at)?, zone)
+            .ok_or_else(|| FieldError::new("schedule.at", "is not a time of that time zone"))?,
+        (Err(_), None) => {
+            local_time(at)?;
+            let message = "is missing: name the zone of `at`, such as Asia/Kolkata";
+            return Err(FieldError::new("schedule.time_zone", message));
+        }
+    };
+    if !(2000..=9000).contains(&instant.year()) {
+        return Err(FieldError::new("schedule.at", "must lie between the years 2000 and 9000"));
+    }
+    Ok(instant)
+}
+
+fn local_time(text: &str) -> Result<NaiveDateTime, FieldError> {
+    let forms = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M"];
+    forms.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok()).ok_or_else(|| {
+        FieldError::new(
+            "schedule.at",
+            format!("`{}` is not a local time such as 2026-12-01T09:00:00", short(text)),
+        )
+    })
+}
+
+/// The instant at which the clocks of `zone` show `local`: the earlier one where they show it twice, the first one
+/// after it where they skip it.
+#[must_use]
+pub fn in_zone(local: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
+    let valid = |local: &NaiveDateTime| zone.from_local_datetime(local).earliest();
+    if let Some(instant) = valid(&local) {
+        return Some(instant.with_timezone(&Utc));
+    }
+    // A skipped stretch begins and ends on a whole minute; the longest known one is a day (Samoa, 2011).
+    let minute = local.with_second(0)?.with_nanosecond(0)?;
+    (1..=26 * 60)
+        .map_while(|minutes| minute.checked_add_signed(Duration::minutes(minutes)))
+        .find_map(|local| valid(&local))
+        .map(|instant| instant.with_timezone(&Utc))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str, zone: &str) -> Result<String, FieldError> {
+        let schedule =
+            Schedule { at: Some(text.to_owned()), time_zone: Some(zone.to_owned()), ..Schedule::default() };
+        schedule.starts_at().map(|instant| instant.to_rfc3339())
+    }
+
+    #[test]
+    fn a_local_time_becomes_the_instant_at_which_clocks_show_it() {
+        for (text, zone, expected) in [
+            ("2026-12-01T09:00:00", "Asia/Kolkata", "2026-12-01T03:30:00+00:00"),
+            ("2026-12-01T09:00", "Asia/Kolkata", "2026-12-01T03:30:00+00:00"),
+            ("2026-12-01T09:00:00Z", "Asia/Kolkata", "2026-12-01T09:00:00+00:00"),
+            // Clocks skip 02:00 to 03:00: the first instant after.
+            ("2027-03-28T02:30:00", "Europe/Paris", "2027-03-28T01:00:00+00:00"),
+            ("2027-03-28T02:30:30", "Europe/Paris", "2027-03-28T01:00:00+00:00"),
+            // Clocks show 02:30 twice: the earlier one.
+            ("2026-10-25T02:30:00", "Europe/Paris", "2026-10-25T00:30:00+00:00"),
+            // A whole day is skipped.
+            ("2011-12-30T12:00:00", "Pacific/Apia", "2011-12-30T10:00:00+00:00"),
+        ] {
+            assert_eq!(at(text, zone).as_deref(), Ok(expected), "{text} {zone}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_schedule_is_named_by_field() {
+        for (text, zone, field) in [
+            ("tomorrow", "Asia/Kolkata", "schedule.at"),
+            ("2026-13-01T09:00:00", "Asia/Kolkata", "schedule.at"),
+            ("2026-12-01T09:00:00", "Asia/Nowhere", "schedule.time_zone"),
+            ("99999-12-01T09:00:00", "Asia/Kolkata", "schedule.at"),
+        ] {
+            assert_eq!(at(text, zone).unwrap_err().field, field, "{text} {zone}");
+        }
+        assert!(
+            at("2026-12-01T09:00:00", "asia/kolkata").unwrap_err().message.contains("write Asia/Kolkata")
+        );
+        let missing = Schedule { at: Some("2026-12-01T09:00:00".to_owned()), ..Schedule::default() };
+        assert_eq!(missing.starts_at().unwrap_err().field, "schedule.time_zone");
+        let both = Schedule { cron: Some("0 9 * * MON".to_owned()), ..missing };
+        assert_eq!(both.starts_at().unwrap_err().field, "schedule");
+        assert_eq!(Schedule::default().starts_at().unwrap_err().field, "schedule.at");
+    }
+}
