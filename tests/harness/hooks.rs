@@ -46,6 +46,16 @@ impl Daemon {
         self.write("clock_offset_ms", &offset_ms.to_string());
     }
 
+    /// The node's leases last so long, from its next start on.
+    pub fn set_lease_seconds(&self, seconds: u32) {
+        self.write("lease_seconds", &seconds.to_string());
+    }
+
+    /// The node's calls may take so long, from its next start on.
+    pub fn set_call_timeout_seconds(&self, seconds: u32) {
+        self.write("call_timeout_seconds", &seconds.to_string());
+    }
+
     /// Waits until the process has killed itself at `point`; it can be started again then.
     pub async fn died_at(&mut self, point: &str, deadline: Duration) {
         let status =

@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use store::{
     Error,
+    database::LIMIT_HOT,
     leases::{self, Acquired, Lease},
 };
 use tokio::{sync::watch, task::JoinHandle};
@@ -15,23 +16,43 @@ use crate::{
     trust::{Trust, since_boot},
 };
 
-/// Between two renewals: a lease survives five failed ones.
-const RENEWAL: Duration = Duration::from_secs(5);
+/// Renewals in the time of a lease: it survives five failed ones.
+const RENEWALS: f64 = 6.0;
+/// An account that is more than this node's share is handed back once in this part of a lease, so that others come and go
+/// without everything moving at once.
+const HAND_BACKS: f64 = 3.0;
 /// Between two looks for free accounts.
 const LOOK: Duration = Duration::from_secs(1);
 
 struct Owned {
     owner: Arc<Owner>,
     work: JoinHandle<()>,
+    /// It is to be another node's: given back when its work has drained.
+    is_leaving: bool,
+}
+
+/// When a node says what, in parts of a lease.
+struct Rhythm {
+    renewal: Duration,
+    hand_back: Duration,
+}
+
+impl Rhythm {
+    fn of_leases() -> Self {
+        let part = |parts: f64| Duration::from_secs_f64(store::leases::lease_seconds() / parts);
+        Self { renewal: part(RENEWALS), hand_back: part(HAND_BACKS) }
+    }
 }
 
 /// Runs until `stop`, then drains what is owned and gives it back.
 pub(crate) async fn run(shared: Arc<Shared>, leases: watch::Sender<Vec<Lease>>, stop: CancellationToken) {
     let mut owned: HashMap<String, Owned> = HashMap::new();
+    let rhythm = Rhythm::of_leases();
     let mut renewed = tokio::time::Instant::now();
+    let mut handed_back = renewed;
     let mut share = usize::MAX;
     while !stop.is_cancelled() {
-        let due = renewed.elapsed() >= RENEWAL || owned.is_empty();
+        let due = renewed.elapsed() >= rhythm.renewal || owned.is_empty();
         if due {
             match renew(&shared, &owned).await {
                 Ok(nodes) => {
@@ -41,7 +62,10 @@ pub(crate) async fn run(shared: Arc<Shared>, leases: watch::Sender<Vec<Lease>>, 
                 Err(error) => tracing::warn!(%error, "leases cannot be renewed"),
             }
         }
-        forget_lost(&mut owned).await;
+        forget_ended(&shared, &mut owned).await;
+        if handed_back.elapsed() >= rhythm.hand_back && hand_back(&mut owned, share) {
+            handed_back = tokio::time::Instant::now();
+        }
         acquire(&shared, &mut owned, share, &stop).await;
         publish(&leases, &owned);
         shared.live.lease_loop_turned();
@@ -67,31 +91,56 @@ fn publish(leases: &watch::Sender<Vec<Lease>>, owned: &HashMap<String, Owned>) {
 /// Says that this node lives and renews its leases; how many nodes live.
 async fn renew(shared: &Shared, owned: &HashMap<String, Owned>) -> store::Result<usize> {
     let began = since_boot();
-    let mut conn = shared.db.leases.acquire().await.map_err(Error::database("renewing leases"))?;
-    let nodes = leases::heartbeat(&mut conn, shared.node).await?;
     let ours: Vec<Lease> = owned.values().map(|owned| owned.owner.lease.clone()).collect();
-    if !ours.is_empty() {
-        let kept = leases::renew(&mut conn, shared.node, &ours).await?;
-        for owned in owned.values() {
-            if kept.contains(&owned.owner.lease.account) {
-                owned.owner.trust.extend(began);
-            } else {
-                owned.owner.lose();
-            }
+    let asked = async {
+        let mut conn = shared.db.leases.acquire().await.map_err(Error::database("renewing leases"))?;
+        // First what cannot wait.
+        let kept = match ours.is_empty() {
+            true => Vec::new(),
+            false => leases::renew(&mut conn, shared.node, &ours).await?,
+        };
+        Ok((kept, leases::heartbeat(&mut conn, shared.node).await?))
+    };
+    let (kept, nodes) = shared.db.within(LIMIT_HOT, "renewing leases", asked).await?;
+    for owned in owned.values() {
+        if kept.contains(&owned.owner.lease.account) {
+            owned.owner.trust.extend(began);
+        } else {
+            owned.owner.lose();
         }
     }
     Ok(usize::try_from(nodes).unwrap_or(1))
 }
 
-/// Lets go of accounts whose work has ended: they were lost.
-async fn forget_lost(owned: &mut HashMap<String, Owned>) {
+/// Lets one account go that is more than this node's share: it takes nobody more, and what is under way ends first. The one
+/// with the least under way, which is given back soonest. False: there is none.
+fn hand_back(owned: &mut HashMap<String, Owned>, share: usize) -> bool {
+    if owned.len() <= share || owned.values().any(|owned| owned.is_leaving) {
+        return false;
+    }
+    let under_way = |owned: &Owned| owned.owner.account.slots.in_flight();
+    let Some((name, leaving)) =
+        owned.iter_mut().min_by(|(a, one), (b, other)| (under_way(one), a).cmp(&(under_way(other), b)))
+    else {
+        return false;
+    };
+    tracing::info!(account.name = name, share, "handing the account back: other nodes have less");
+    leaving.is_leaving = true;
+    leaving.owner.stop.cancel();
+    true
+}
+
+/// Lets go of accounts whose work has ended: they were lost, or are given back.
+async fn forget_ended(shared: &Shared, owned: &mut HashMap<String, Owned>) {
     let ended: Vec<String> =
         owned.iter().filter(|(_, owned)| owned.work.is_finished()).map(|(name, _)| name.clone()).collect();
     for name in ended {
-        if let Some(owned) = owned.remove(&name)
-            && let Err(error) = owned.work.await
-        {
+        let Some(owned) = owned.remove(&name) else { continue };
+        if let Err(error) = owned.work.await {
             tracing::error!(account.name = name, %error, "the account's work died");
+        }
+        if owned.is_leaving && !owned.owner.is_lost() {
+            release(shared, &owned.owner.lease).await;
         }
     }
 }
@@ -107,7 +156,8 @@ async fn acquire(
             continue;
         }
         let began = since_boot();
-        let acquired: Acquired = match leases::acquire(&shared.db.leases, name, shared.node).await {
+        let asked = leases::acquire(&shared.db.leases, name, shared.node);
+        let acquired: Acquired = match shared.db.within(LIMIT_HOT, "acquiring a lease", asked).await {
             Ok(Some(acquired)) => acquired,
             Ok(None) => continue,
             Err(error) => {
@@ -129,7 +179,7 @@ async fn acquire(
         let owner =
             Arc::new(Owner::new(Arc::clone(account), acquired.lease.clone(), trust, stop.child_token()));
         let work = tokio::spawn(account::work(Arc::clone(shared), Arc::clone(&owner), acquired));
-        owned.insert(name.clone(), Owned { owner, work });
+        owned.insert(name.clone(), Owned { owner, work, is_leaving: false });
     }
 }
 
@@ -158,7 +208,7 @@ async fn drain(shared: &Shared, mut owned: HashMap<String, Owned>) {
         let mut conn = shared.db.leases.acquire().await.map_err(Error::database("ending"))?;
         leases::farewell(&mut conn, shared.node).await
     };
-    if let Err(error) = farewell.await {
+    if let Err(error) = shared.db.within(LIMIT_HOT, "ending", farewell).await {
         tracing::warn!(%error, "cannot say that this node ends");
     }
 }
@@ -168,7 +218,7 @@ async fn release(shared: &Shared, lease: &Lease) {
         let mut conn = shared.db.leases.acquire().await.map_err(Error::database("releasing a lease"))?;
         leases::release(&mut conn, shared.node, lease).await
     };
-    if let Err(error) = released.await {
+    if let Err(error) = shared.db.within(LIMIT_HOT, "releasing a lease", released).await {
         tracing::warn!(account.name = lease.account, %error, "the lease is not released; it expires by itself");
     }
 }

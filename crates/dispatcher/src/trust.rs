@@ -20,7 +20,7 @@ pub(crate) struct Trust(AtomicU64);
 impl Trust {
     /// The lease was acquired or renewed by a statement that began at `began` (since boot).
     pub(crate) fn extend(&self, began: Duration) {
-        let until = began.saturating_add(Duration::from_secs_f64(store::leases::LEASE_SECONDS));
+        let until = began.saturating_add(Duration::from_secs_f64(store::leases::lease_seconds()));
         self.0.store(millis(until), Ordering::Release);
     }
 

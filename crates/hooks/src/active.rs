@@ -4,6 +4,7 @@
 //! itself by SIGKILL when it passes the point for the third time since, `stop 1` has whoever passes wait while all others
 //! go on. A point acts once: its file is first renamed to `NAME.hit`, which tells the test, and a process that is started
 //! again is not ended again. Who stopped goes on when `NAME.hit` is removed.
+//! Files with a number set what would take a test too long otherwise: `lease_seconds`, `call_timeout_seconds`.
 //! The file `clock_offset_ms` moves the daemon's clock, forwards or back.
 
 use std::{
@@ -112,4 +113,10 @@ pub fn clock_offset_ms() -> i64 {
             offset
         }
     }
+}
+
+/// The number in the file of this name.
+#[must_use]
+pub fn setting(name: &str) -> Option<f64> {
+    fs::read_to_string(folder()?.join(name)).ok()?.trim().parse().ok()
 }

@@ -10,7 +10,7 @@ compile_error!("the feature test-hooks is for tests: a build without debug asser
 mod active;
 
 #[cfg(feature = "test-hooks")]
-pub use active::{clock_offset_ms, pass};
+pub use active::{clock_offset_ms, pass, setting};
 
 /// A point in asynchronous code, by its name; `if` says when passing it counts.
 #[cfg(feature = "test-hooks")]
@@ -32,4 +32,22 @@ macro_rules! point {
 macro_rules! point {
     ($name:literal) => {{}};
     ($name:literal, if $counts:expr) => {{}};
+}
+
+/// A number that a test may set before the process starts: its name, and what it is otherwise.
+#[cfg(feature = "test-hooks")]
+#[macro_export]
+macro_rules! setting {
+    ($name:literal, $otherwise:expr) => {
+        $crate::setting($name).unwrap_or($otherwise)
+    };
+}
+
+/// A number that a test may set before the process starts: its name, and what it is otherwise.
+#[cfg(not(feature = "test-hooks"))]
+#[macro_export]
+macro_rules! setting {
+    ($name:literal, $otherwise:expr) => {
+        $otherwise
+    };
 }

@@ -9,7 +9,13 @@ use uuid::Uuid;
 use crate::{Error, Result, sql};
 
 /// How long a lease lasts without renewal, in seconds. Long enough for five renewals to fail.
-pub const LEASE_SECONDS: f64 = 30.0;
+const LEASE_SECONDS: f64 = 30.0;
+
+/// How long a lease lasts without renewal, in seconds.
+#[must_use]
+pub fn lease_seconds() -> f64 {
+    hooks::setting!("lease_seconds", LEASE_SECONDS)
+}
 
 /// Why tasks are paused on a database that is not the one they ran on.
 const OTHER_DATABASE: &str = "the database is not the one that this task ran on before: a restored backup, or a standby that \
@@ -120,7 +126,7 @@ async fn take(conn: &mut PgConnection, account: &str, node: Uuid) -> Result<Opti
     )
     .bind(account)
     .bind(node)
-    .bind(LEASE_SECONDS)
+    .bind(lease_seconds())
     .fetch_optional(conn)
     .await
     .map_err(Error::database("acquiring an account's lease"))?;
@@ -148,7 +154,7 @@ pub async fn renew(conn: &mut PgConnection, node: Uuid, leases: &[Lease]) -> Res
     .bind(accounts)
     .bind(epochs)
     .bind(node)
-    .bind(LEASE_SECONDS)
+    .bind(lease_seconds())
     .fetch_all(conn)
     .await
     .map_err(Error::database("renewing leases"))
@@ -228,7 +234,7 @@ pub async fn heartbeat(conn: &mut PgConnection, node: Uuid) -> Result<i64> {
          WHERE id <> $1 AND seen_at > clock_timestamp() - make_interval(secs => $2)",
     )
     .bind(node)
-    .bind(LEASE_SECONDS)
+    .bind(lease_seconds())
     .fetch_one(conn)
     .await
     .map_err(Error::database("saying that this node lives"))

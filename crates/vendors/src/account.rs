@@ -132,7 +132,10 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(3), total: Duration::from_secs(20) }
+        Self {
+            connect: Duration::from_secs(3),
+            total: Duration::from_secs_f64(hooks::setting!("call_timeout_seconds", 20.0)),
+        }
     }
 }
 
