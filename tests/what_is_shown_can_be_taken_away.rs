@@ -90,7 +90,7 @@ async fn assert_export(world: &World, task: &Task) {
     let mut reader = csv::Reader::from_reader(bytes.as_slice());
     let header: Vec<String> = reader.headers().unwrap().iter().map(str::to_owned).collect();
     let words = "no,to,state,attempts,vendor_id,code,code_name,reason,retry_at,accepted_at,sent_at,delivered_at,\
-                 read_at,failed_at";
+                 read_at,failed_at,unknown_since";
     assert_eq!(header.join(","), words);
     let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
     assert_eq!(rows.len(), 1_234);

@@ -35,6 +35,9 @@ pub struct Message {
     pub read_at: Option<DateTime<Utc>>,
     /// When it failed.
     pub failed_at: Option<DateTime<Utc>>,
+    /// Since when it may or may not have reached the vendor; `code` and `reason` say why.
+    #[serde(default)]
+    pub unknown_since: Option<DateTime<Utc>>,
 }
 
 /// Where a message is.

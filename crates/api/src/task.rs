@@ -35,6 +35,9 @@ pub struct Task {
     pub details_removed_at: Option<DateTime<Utc>>,
     /// Where its recipients are.
     pub counts: Counts,
+    /// Since when the oldest of the unknown ones is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_unknown_since: Option<DateTime<Utc>>,
     /// What a running task waits for.
     pub waiting_for: Option<WaitingFor>,
     /// Until when, where that is known.

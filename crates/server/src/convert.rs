@@ -153,6 +153,7 @@ pub fn task(state: &AppState, task: store::tasks::Task, halts: &[&Halt]) -> ::ap
         ended_at: task.ended_at,
         details_removed_at: task.details_removed_at,
         counts: counts(&task.counts),
+        oldest_unknown_since: task.oldest_unknown_since,
         waiting_for,
         waiting_until,
         messages_per_second: live.messages_per_second,
@@ -250,6 +251,7 @@ pub fn message(message: store::messages::Message, names: &mut CodeNames) -> ::ap
         delivered_at: message.delivered_at,
         read_at: message.read_at,
         failed_at: message.failed_at,
+        unknown_since: message.unknown_since,
     }
 }
 

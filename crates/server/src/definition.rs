@@ -153,13 +153,15 @@ fn check_alone(definition: &Definition, now: DateTime<Utc>) -> Vec<FieldError> {
         expires_at: definition.expires_at,
     };
     let mut errors = alone.check(now);
-    let not_acted_on = [
-        ("sending_window", definition.sending_window.is_some()),
-        ("canary", definition.canary.is_some()),
-        ("on_unknown", definition.on_unknown == campaign::OnUnknown::Resend),
-    ];
+    let not_acted_on =
+        [("sending_window", definition.sending_window.is_some()), ("canary", definition.canary.is_some())];
     for (field, _) in not_acted_on.into_iter().filter(|(_, is_given)| *is_given) {
         errors.push(FieldError::new(field, NOT_ACTED_ON));
+    }
+    if definition.on_unknown == campaign::OnUnknown::Resend && definition.max_attempts == 1 {
+        let message =
+            "`resend` is a second attempt, which `max_attempts` 1 forbids: allow 2, or leave one of them out";
+        errors.push(FieldError::new("on_unknown", message));
     }
     errors
 }

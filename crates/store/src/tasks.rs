@@ -51,6 +51,8 @@ pub struct Task {
     pub details_removed_at: Option<DateTime<Utc>>,
     /// Where its recipients are.
     pub counts: Counts,
+    /// Since when the oldest of the unknown ones is unknown.
+    pub oldest_unknown_since: Option<DateTime<Utc>>,
     /// Recipients that are failed, retrying or unknown, by code; the most frequent first.
     pub errors: Vec<(String, i64)>,
 }
@@ -83,6 +85,7 @@ struct TaskRow {
     started_at: Option<DateTime<Utc>>,
     ended_at: Option<DateTime<Utc>>,
     details_removed_at: Option<DateTime<Utc>>,
+    oldest_unknown_since: Option<DateTime<Utc>>,
     kinds: Option<Vec<i16>>,
     codes: Option<Vec<String>>,
     sums: Option<Vec<i64>>,
@@ -127,6 +130,7 @@ impl TryFrom<TaskRow> for Task {
             started_at: row.started_at,
             ended_at: row.ended_at,
             details_removed_at: row.details_removed_at,
+            oldest_unknown_since: row.oldest_unknown_since,
         })
     }
 }
@@ -142,7 +146,8 @@ macro_rules! select_tasks {
             ")
              SELECT t.id, t.campaign_id, t.name, t.account, t.sender, t.template, t.audience_id, t.state, t.paused,
                     t.pause_reason, t.halted, t.hidden, t.total, t.cursor, t.starts_at, t.started_at, t.ended_at,
-                    t.details_removed_at, s.kinds, s.codes, s.sums
+                    t.details_removed_at, s.kinds, s.codes, s.sums,
+                    (SELECT since FROM unknowns WHERE task_id = t.id ORDER BY since LIMIT 1) AS oldest_unknown_since
              FROM t LEFT JOIN LATERAL (
                 SELECT array_agg(kind) AS kinds, array_agg(code) AS codes, array_agg(n) AS sums
                 FROM (SELECT kind, code, sum(n)::bigint AS n

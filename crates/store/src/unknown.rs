@@ -339,18 +339,6 @@ pub async fn ask_again(conn: &mut PgConnection, next: &[NextAsk]) -> Result<()> 
     Ok(())
 }
 
-/// Since when the task's oldest unknown message is unknown.
-///
-/// # Errors
-/// The database did not do it.
-pub async fn oldest(conn: &mut PgConnection, task_id: i64) -> Result<Option<DateTime<Utc>>> {
-    sql::query_scalar("SELECT min(since) FROM unknowns WHERE task_id = $1")
-        .bind(task_id)
-        .fetch_one(conn)
-        .await
-        .map_err(Error::database("reading the oldest unknown message"))
-}
-
 /// Gives up the policy for what is unknown at present: only an operator decides.
 ///
 /// # Errors

@@ -129,7 +129,8 @@ pub struct TimingArgs {
     /// From when on nobody is sent to any more, such as 2026-12-02T00:00:00Z
     #[arg(long, value_name = "TIME")]
     expires_at: Option<DateTime<Utc>>,
-    /// What is done with messages that may or may not have reached the vendor
+    /// What is done with messages that may or may not have reached the vendor; `resend` sends them again once, after 10
+    /// minutes, and may reach people twice
     #[arg(long, value_enum)]
     on_unknown: Option<OnUnknownArg>,
     /// What kind of message it is

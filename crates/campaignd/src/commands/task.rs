@@ -193,6 +193,7 @@ impl Record for Message {
         "delivered_at",
         "read_at",
         "failed_at",
+        "unknown_since",
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -211,6 +212,7 @@ impl Record for Message {
             time_or_blank(self.delivered_at),
             time_or_blank(self.read_at),
             time_or_blank(self.failed_at),
+            time_or_blank(self.unknown_since),
         ]
     }
 }

@@ -1,8 +1,12 @@
 //! A task as lines of text. Nothing is read or printed here.
 
 use api::{Counts, Task, TaskState, WaitingFor};
+use chrono::{DateTime, Utc};
 
-use crate::output::{harmless, thousands, time};
+use crate::{
+    output::{harmless, thousands, time},
+    system,
+};
 
 /// Errors that are shown; the rest is summed.
 const SHOWN_ERRORS: usize = 6;
@@ -38,6 +42,8 @@ pub struct View {
     pub width: usize,
     /// Whether colours may be used.
     pub has_colour: bool,
+    /// What ages are taken from.
+    pub now: DateTime<Utc>,
 }
 
 /// The parts of the bar: how many, the sign, the colour (SGR).
@@ -47,7 +53,11 @@ impl View {
     /// As standard output's terminal wants it.
     pub fn of_terminal() -> Self {
         let width = usize::from(console::Term::stdout().size().1);
-        Self { width: width.max(40), has_colour: super::is_terminal() && console::colors_enabled() }
+        Self {
+            width: width.max(40),
+            has_colour: super::is_terminal() && console::colors_enabled(),
+            now: system::now(),
+        }
     }
 
     /// A task in full.
@@ -63,6 +73,7 @@ impl View {
         if let Some(reason) = &task.pause_reason {
             lines.push(self.paint("33", &harmless(&format!("paused: {reason}"))));
         }
+        lines.extend(self.unknown(task).map(|line| self.paint("33", &line)));
         lines.extend(task.errors.iter().take(SHOWN_ERRORS).map(|error| {
             let name = if error.name.is_empty() { String::new() } else { format!(" {}", error.name) };
             let text = format!("{}{name}: {} [{}]", error.code, error.meaning, error.disposition);
@@ -166,6 +177,19 @@ impl View {
             .map(|(name, count, colour)| self.paint(colour, &format!("{name} {}", thousands(count))))
             .collect();
         shown.join("  ")
+    }
+
+    /// What to do about messages that may or may not have reached the vendor.
+    fn unknown(self, task: &Task) -> Option<String> {
+        let count = Some(task.counts.unknown).filter(|count| *count > 0)?;
+        let age = task.oldest_unknown_since.map(|since| (self.now - since).num_seconds());
+        let age = age.map(|seconds| format!(", the oldest for {}", span(seconds))).unwrap_or_default();
+        Some(format!(
+            "{} unknown{age}: the vendor may have them. `campaignd task report {id} --state unknown` lists them; news \
+             settles them, or `campaignd task resolve {id} --as sent|failed|resend`",
+            thousands(count),
+            id = task.id,
+        ))
     }
 
     fn paint(self, colour: &str, text: &str) -> String {

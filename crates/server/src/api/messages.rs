@@ -20,7 +20,7 @@ use crate::{
 /// Rows of one page of the export.
 const EXPORT_PAGE: i32 = 5000;
 const HEADER: &str = "no,to,state,attempts,vendor_id,code,code_name,reason,retry_at,accepted_at,sent_at,delivered_at,\
-                      read_at,failed_at\n";
+                      read_at,failed_at,unknown_since\n";
 
 /// The calls.
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -134,7 +134,7 @@ async fn page(
     Ok((bytes, page.next))
 }
 
-fn record(message: ::api::Message) -> [String; 14] {
+fn record(message: ::api::Message) -> [String; 15] {
     let text = Option::unwrap_or_default;
     [
         message.no.to_string(),
@@ -151,6 +151,7 @@ fn record(message: ::api::Message) -> [String; 14] {
         time(message.delivered_at),
         time(message.read_at),
         time(message.failed_at),
+        time(message.unknown_since),
     ]
 }
 

@@ -38,6 +38,7 @@ fn task() -> Task {
         ended_at: None,
         details_removed_at: None,
         counts,
+        oldest_unknown_since: DateTime::from_timestamp(-725, 0),
         waiting_for: None,
         waiting_until: None,
         messages_per_second: 80.2,
@@ -46,7 +47,7 @@ fn task() -> Task {
     }
 }
 
-const VIEW: View = View { width: 50, has_colour: false };
+const VIEW: View = View { width: 50, has_colour: false, now: DateTime::UNIX_EPOCH };
 
 #[test]
 fn a_running_task() {
@@ -55,6 +56,8 @@ fn a_running_task() {
         "Diwali\u{fffd} · task 12 · exotel-main from +919999000001 · running",
         "[██████▓▓▓-▒>········]  50%  80/s  about 1 min 2 s left",
         "queued 4,000  sending 500  accepted 4,500  sent 4,400  delivered 3,000  read 1,000  failed 300  retrying 500  unknown 100  suppressed 100",
+        "100 unknown, the oldest for 12 min 5 s: the vendor may have them. `campaignd task report 12 --state unknown` lists \
+         them; news settles them, or `campaignd task resolve 12 --as sent|failed|resend`",
         "    1,500 × 30007 EX_RATE_LIMIT_HIT: too many [SlowDown(sender)]",
         "        7 × no_answer: too many [SlowDown(sender)]",
     ];
@@ -112,11 +115,11 @@ fn a_line_for_pipes() {
 #[test]
 fn several_tasks_stand_in_one_table_as_wide_as_the_terminal() {
     for width in [60, 80, 100, 120, 200] {
-        let lines = View { width, has_colour: false }.tasks(&[task(), task()]);
+        let lines = View { width, has_colour: false, now: DateTime::UNIX_EPOCH }.tasks(&[task(), task()]);
         let widths: Vec<usize> = lines.iter().map(|line| console::measure_text_width(line)).collect();
         assert!(widths.iter().all(|found| *found == widths[0] && *found <= width), "{width}: {lines:#?}");
     }
-    let lines = View { width: 80, has_colour: false }.tasks(&[task()]);
+    let lines = View { width: 80, has_colour: false, now: DateTime::UNIX_EPOCH }.tasks(&[task()]);
     let expected = [
         "campaign state                          accepted delivered    failed   unknown",
         "Diwali\u{fffd}  running   [███▓▓->·····]  50%     4,500     3,000       300       100",
