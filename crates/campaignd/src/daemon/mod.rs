@@ -143,6 +143,7 @@ fn work(
     inbox: &Inbox,
     running: &live::Running,
 ) -> (Dispatcher, Reconciler) {
+    let clients = accounts.iter().map(|(account, client)| (account.name.clone(), Arc::clone(client))).collect();
     let evidence = inbox.clone();
     let dispatcher = Dispatcher::start(dispatcher::Setup {
         db: database.clone(),
@@ -155,7 +156,8 @@ fn work(
             Box::pin(async move { inbox.append_evidence(&account, body).await })
         }),
     });
-    let reconciler = Reconciler::start(reconciler::Setup {
+    let records = reconciler::Records { accounts: clients, call_permit: dispatcher.call_permit() };
+    let setup = reconciler::Setup {
         db: database.clone(),
         clock: clock.clone(),
         random: random.clone(),
@@ -164,7 +166,8 @@ fn work(
         slow_down: dispatcher.slow_down(),
         wake_dispatcher: dispatcher.wake(),
         appended: inbox.appended(),
-    });
+    };
+    let reconciler = Reconciler::start_asking(setup, records);
     running.set(&dispatcher, clock);
     (dispatcher, reconciler)
 }
