@@ -13,6 +13,7 @@ use governor::DefaultDirectRateLimiter;
 use model::disposition::Scope;
 use store::{
     Error,
+    database::{LIMIT_HOT, LIMIT_STEP},
     leases::{Acquired, Lease},
     outcomes::{self, Why},
     runs,
@@ -209,7 +210,7 @@ async fn settle(shared: &Shared, owner: &Owner) -> bool {
             hooks::point!("settle.after_commit");
             Ok(more)
         };
-        match step.await {
+        match shared.db.within(LIMIT_STEP, "settling", step).await {
             Ok(true) => {}
             Ok(false) => return true,
             Err(Error::Fenced) => {
@@ -231,10 +232,10 @@ async fn settle(shared: &Shared, owner: &Owner) -> bool {
 async fn look(shared: &Shared, owner: &Owner, plans: &HashMap<String, Arc<pacer::Plan>>) {
     let account = &owner.account;
     let runs = async {
-        let mut conn = shared.db.general.acquire().await.map_err(Error::database("looking for tasks"))?;
+        let mut conn = shared.db.background.acquire().await.map_err(Error::database("looking for tasks"))?;
         runs::runnable(&mut conn, &account.config.name, shared.clock.now()).await
     };
-    match runs.await {
+    match shared.db.within(LIMIT_HOT, "looking for tasks", runs).await {
         Ok(runs) => {
             for (sender, plan) in plans {
                 plan.set(runs.iter().filter(|run| run.sender == *sender).cloned().collect());

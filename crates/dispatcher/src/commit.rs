@@ -1,27 +1,28 @@
 //! The committer of one account: whatever queued while the last commit ran goes into the next, in one transaction.
 //!
-//! It holds on to what it has until it is recorded: while the database is away nothing new is taken, and a commit whose
-//! outcome is not known is looked up before it is repeated.
+//! It holds on to what it has until it is recorded: while the database is away nothing new is taken, what comes back from
+//! calls is kept in the journal, and a commit whose outcome is not known is looked up before it is repeated.
 
 use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use model::report::Correlation;
 use store::{
     Error, Kept, PgConnection,
+    database::LIMIT_HOT,
     effects::{self, Effects},
     groups::{self, Group},
-    intents::{Committed, Intent, Source},
+    intents::{Committed, Intent, Source, Taken},
     leases,
-    outcomes::Outcome,
+    outcomes::{Again, CallResult, Outcome},
 };
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, mpsc},
@@ -29,7 +30,9 @@ use tokio::{
 };
 use vendors::Outgoing;
 
-use crate::{Shared, account::Owner, call::Call, pacer::Heard, run::RunFacts};
+use crate::{
+    Shared, account::Owner, call::Call, evidence, journal::Claim, late, pacer::Heard, run::RunFacts,
+};
 
 /// Jobs in one transaction at the most.
 const GROUP: usize = 500;
@@ -37,6 +40,12 @@ const GROUP: usize = 500;
 const IDLE: Duration = Duration::from_millis(100);
 /// Between two tries to record.
 const RETRY: Duration = Duration::from_millis(200);
+/// A group that is not recorded by then is late: the database is away. Longer than a disk stalls, shorter than anybody
+/// waits before he ends a process that does not answer.
+pub(crate) const LATE: Duration = Duration::from_secs(2);
+/// A try that is too slow is given longer the next time, up to this: a slow database must not be taken for one that is away
+/// for ever.
+const LIMIT_LONGEST: Duration = Duration::from_secs(20);
 
 /// What the committer is given.
 pub(crate) enum Job {
@@ -98,24 +107,56 @@ pub(crate) struct Recorded {
     pub(crate) effects: Effects,
 }
 
-/// Runs until every sender of jobs is dropped, or the account is lost.
+/// Runs until every sender of jobs is dropped, or the process ends without a database.
 pub(crate) async fn run(shared: Arc<Shared>, owner: Arc<Owner>, mut jobs: mpsc::Receiver<Job>) {
-    let mut open: HashMap<i64, usize> = HashMap::new();
-    let mut number = 0;
+    let claim = shared.journal.claim();
+    let database = Kept::of(&shared.db.hot);
+    let mut committer =
+        Committer { shared, owner, database, claim, open: HashMap::new(), number: 0, held: Vec::new() };
     let mut group = Vec::with_capacity(GROUP);
-    let mut database = Kept::of(&shared.db.hot);
-    loop {
-        group.clear();
-        let received = match tokio::time::timeout(IDLE, jobs.recv_many(&mut group, GROUP)).await {
-            Ok(received) => received,
-            Err(_) => {
-                database.release();
-                jobs.recv_many(&mut group, GROUP).await
-            }
-        };
-        if received == 0 {
-            return;
+    while committer.gather(&mut group, &mut jobs).await {
+        if !committer.record(&mut group, &mut jobs).await {
+            break;
         }
+    }
+    let away = &committer.owner.account.database_is_away;
+    away.store(false, Ordering::Release);
+}
+
+/// The state of an account's committer.
+struct Committer {
+    shared: Arc<Shared>,
+    owner: Arc<Owner>,
+    database: Kept,
+    /// What of this account's the journal holds.
+    claim: Claim,
+    /// Outcomes that are still to come, by request.
+    open: HashMap<i64, usize>,
+    /// Groups so far.
+    number: i64,
+    /// Came while a group was late, and goes into the next. As bounded as calls under way.
+    held: Vec<Job>,
+}
+
+impl Committer {
+    /// Fills the next group. False: nothing will come any more.
+    async fn gather(&mut self, group: &mut Vec<Job>, jobs: &mut mpsc::Receiver<Job>) -> bool {
+        if !self.held.is_empty() {
+            group.append(&mut self.held);
+            return true;
+        }
+        match tokio::time::timeout(IDLE, jobs.recv_many(group, GROUP)).await {
+            Ok(received) => received > 0,
+            Err(_) => {
+                self.database.release();
+                jobs.recv_many(group, GROUP).await > 0
+            }
+        }
+    }
+
+    /// Records the group, however long it takes, and begins the calls of whom it took. False: the process ends, and what
+    /// is not recorded is in the journal.
+    async fn record(&mut self, group: &mut Vec<Job>, jobs: &mut mpsc::Receiver<Job>) -> bool {
         let (mut takings, mut recorded) = (Vec::new(), Vec::new());
         for job in group.drain(..) {
             match job {
@@ -126,28 +167,83 @@ pub(crate) async fn run(shared: Arc<Shared>, owner: Arc<Owner>, mut jobs: mpsc::
                 Job::Outcomes(outcomes) => recorded.extend(outcomes),
             }
         }
-        if owner.stop.is_cancelled() || owner.is_lost() {
+        if self.owner.stop.is_cancelled() || self.owner.is_lost() {
             // Taken by nobody: the cursor has not moved.
-            takings.drain(..).for_each(|taking| dropped(&owner, &taking));
+            takings.drain(..).for_each(|taking| dropped(&self.owner, &taking));
         }
-        let closed = closed_by(&mut open, &recorded);
-        number += 1;
+        let closed = closed_by(&mut self.open, &recorded);
+        self.number += 1;
         let began = Instant::now();
-        let work = Work { number, takings: &takings, recorded: &recorded, closed: &closed };
-        match commit(&shared, &owner, &mut database, &work).await {
-            Some(results) => {
-                owner.account.slots.committed(began.elapsed());
+        let work = Work { number: self.number, takings: &takings, recorded: &recorded, closed: &closed };
+        let Self { shared, owner, database, claim, held, .. } = self;
+        let is_unanswered = AtomicBool::new(false);
+        let commit = commit(shared, owner, database, &work, &is_unanswered);
+        let ended = late::attend(commit, shared, owner, claim, held, jobs, &work, &is_unanswered).await;
+        match ended {
+            late::Ended::Recorded { results, are_withdrawn } => {
+                self.owner.account.slots.committed(began.elapsed());
                 for (taking, committed) in takings.into_iter().zip(results) {
-                    begin(&shared, &owner, &mut open, *taking, committed);
+                    if are_withdrawn {
+                        self.withdraw(&taking, &committed);
+                    } else {
+                        begin(&self.shared, &self.owner, &mut self.open, *taking, committed);
+                    }
                 }
+                if self.held.is_empty() {
+                    self.claim.settled().await;
+                }
+                true
             }
-            None => {
-                owner.lose();
-                takings.iter().for_each(|taking| dropped(&owner, taking));
-                give_evidence(&shared, &owner, &recorded).await;
+            late::Ended::Fenced => {
+                self.owner.lose();
+                takings.iter().for_each(|taking| dropped(&self.owner, taking));
+                let mut reports: Vec<_> =
+                    recorded.iter().filter_map(|recorded| evidence::of_outcome(&recorded.outcome)).collect();
+                if is_unanswered.load(Ordering::Acquire) {
+                    // They may have been taken, and whoever owns the account now has found them open.
+                    let now = self.shared.clock.now();
+                    reports.extend(
+                        takings.iter().flat_map(|taking| evidence::of_withdrawn(&taking.intent, now)),
+                    );
+                }
+                if !reports.is_empty() {
+                    evidence::give(&self.shared, &self.owner, &reports).await;
+                }
+                true
             }
+            late::Ended::GivenUp => false,
         }
     }
+
+    /// The journal says that nobody of it was ever called: so it is, also now that the intent is committed.
+    fn withdraw(&mut self, taking: &Taking, committed: &Committed) {
+        let only = match committed {
+            Committed::All => None,
+            Committed::Only(nos) => Some(nos),
+            Committed::Dropped => return dropped(&self.owner, taking),
+        };
+        self.owner.account.breaker.release_probe();
+        tell_heard(taking);
+        let intent = &taking.intent;
+        let leaving: Vec<Recorded> = intent
+            .taken
+            .iter()
+            .filter(|taken| only.is_none_or(|nos| nos.contains(&taken.no)))
+            .map(|taken| requeued(intent.request_id, intent.task_id, taken, self.shared.clock.now()))
+            .collect();
+        if !leaving.is_empty() {
+            self.open.insert(intent.request_id, leaving.len());
+            self.held.push(Job::Outcomes(leaving));
+        }
+    }
+}
+
+/// A recipient whose call never began: back where it was, due now.
+pub(crate) fn requeued(request_id: i64, task_id: i64, taken: &Taken, now: DateTime<Utc>) -> Recorded {
+    let again = Again { due_at: now, attempts_used: taken.attempt - 1, batch_max: i16::MAX };
+    let result = CallResult::Requeued(again);
+    let outcome = Outcome { task_id, request_id, taken: taken.clone(), result, at: now };
+    Recorded { outcome, effects: Effects::default() }
 }
 
 /// The requests whose last outcome is among these.
@@ -166,28 +262,41 @@ fn closed_by(open: &mut HashMap<i64, usize>, recorded: &[Recorded]) -> Vec<i64> 
 }
 
 /// Commits the group, however long it takes. None: the account belongs to a newer owner, and nothing was written.
+///
+/// `is_unanswered` holds while the group may be committed without anybody knowing.
 async fn commit(
     shared: &Shared,
     owner: &Owner,
     database: &mut Kept,
     work: &Work<'_>,
+    is_unanswered: &AtomicBool,
 ) -> Option<Vec<Committed>> {
     let mut is_careful = false;
+    let mut limit = LIMIT_HOT;
     loop {
-        let tried = try_commit(shared, owner, database, work, is_careful).await;
+        let tried = try_commit(shared, owner, database, work, is_careful, limit).await;
         if !matches!(tried, Ok(Commit::Done(_))) {
             database.release();
         }
         let error = match tried {
             Ok(Commit::Done(results)) => {
-                owner.account.database_is_away.store(false, Ordering::Release);
+                is_back(owner);
                 return Some(results);
             }
             Ok(Commit::Unanswered(results, error)) => {
+                is_unanswered.store(true, Ordering::Release);
                 note_away(owner, &error);
+                tracing::warn!(account.name = owner.account.config.name, %error,
+                    "a commit was not answered; what became of it is asked before anything is repeated");
                 match is_committed(shared, owner, work.number).await {
-                    Ok(true) => return Some(results),
-                    Ok(false) => continue,
+                    Ok(true) => {
+                        is_back(owner);
+                        return Some(results);
+                    }
+                    Ok(false) => {
+                        is_unanswered.store(false, Ordering::Release);
+                        continue;
+                    }
                     Err(error) => error,
                 }
             }
@@ -200,15 +309,24 @@ async fn commit(
             tracing::error!(account.name = owner.account.config.name, %error, "a message has an outcome already");
             is_careful = true;
         }
+        if error.is_timeout() {
+            limit = (limit * 2).min(LIMIT_LONGEST);
+        }
         note_away(owner, &error);
         tokio::time::sleep(RETRY).await;
     }
 }
 
-fn note_away(owner: &Owner, error: &Error) {
+pub(crate) fn note_away(owner: &Owner, error: &dyn std::fmt::Display) {
     if !owner.account.database_is_away.swap(true, Ordering::AcqRel) {
         tracing::error!(account.name = owner.account.config.name, %error,
             "outcomes cannot be recorded; nothing is sent until they can");
+    }
+}
+
+fn is_back(owner: &Owner) {
+    if owner.account.database_is_away.swap(false, Ordering::AcqRel) {
+        tracing::info!(account.name = owner.account.config.name, "outcomes are recorded again");
     }
 }
 
@@ -218,7 +336,8 @@ fn note_away(owner: &Owner, error: &Error) {
 /// [`Error::Fenced`] alone.
 async fn is_committed(shared: &Shared, owner: &Owner, number: i64) -> store::Result<bool> {
     loop {
-        match leases::is_committed(&shared.db.hot, &owner.lease, number).await {
+        let asked = leases::is_committed(&shared.db.hot, &owner.lease, number);
+        match shared.db.within(LIMIT_HOT, "asking what became of a commit", asked).await {
             Err(Error::Fenced) => return Err(Error::Fenced),
             Err(error) => tracing::debug!(%error, "what became of a commit cannot be asked yet"),
             known => return known,
@@ -228,11 +347,11 @@ async fn is_committed(shared: &Shared, owner: &Owner, number: i64) -> store::Res
 }
 
 /// What one transaction writes.
-struct Work<'a> {
+pub(crate) struct Work<'a> {
     /// No other transaction of this lease has it.
     number: i64,
-    takings: &'a [Box<Taking>],
-    recorded: &'a [Recorded],
+    pub(crate) takings: &'a [Box<Taking>],
+    pub(crate) recorded: &'a [Recorded],
     closed: &'a [i64],
 }
 
@@ -249,14 +368,14 @@ async fn try_commit(
     database: &mut Kept,
     work: &Work<'_>,
     is_careful: bool,
+    limit: Duration,
 ) -> store::Result<Commit> {
     let began = "recording intents and outcomes";
-    let mut transaction = database.begin(began).await?;
-    let conn: &mut PgConnection = &mut transaction;
     let now = shared.clock.now();
     let timeout = owner.account.config.timeouts.total;
     let intents: Vec<&Intent> = work.takings.iter().map(|taking| &taking.intent).collect();
     let outcomes: Vec<&Outcome> = work.recorded.iter().map(|recorded| &recorded.outcome).collect();
+    let effects: Vec<&Effects> = work.recorded.iter().map(|recorded| &recorded.effects).collect();
     let group = Group {
         number: work.number,
         intents: &intents,
@@ -266,17 +385,23 @@ async fn try_commit(
         deadline_at: now + TimeDelta::from_std(timeout).unwrap_or(TimeDelta::MAX),
         is_careful,
     };
-    let committed = groups::write(conn, &owner.lease, &group).await?;
-    let effects: Vec<&Effects> = work.recorded.iter().map(|recorded| &recorded.effects).collect();
-    effects::apply_all(conn, &effects, now).await?;
+    let write = async {
+        let mut transaction = database.begin(began).await?;
+        let conn: &mut PgConnection = &mut transaction;
+        let committed = groups::write(conn, &owner.lease, &group).await?;
+        effects::apply_all(conn, &effects, now).await?;
+        Ok((transaction, committed))
+    };
+    let (transaction, committed) = shared.db.within(limit, began, write).await?;
     hooks::point!("intent.before_commit", if !work.takings.is_empty());
     hooks::point!("outcome.before_commit", if !work.recorded.is_empty());
-    let ended = transaction.commit().await;
+    let commit = async { transaction.commit().await.map_err(Error::database(began)) };
+    let ended = shared.db.within(limit, began, commit).await;
     hooks::point!("intent.after_commit", if !work.takings.is_empty());
     hooks::point!("outcome.after_commit", if !work.recorded.is_empty());
     Ok(match ended {
         Ok(()) => Commit::Done(committed),
-        Err(error) => Commit::Unanswered(committed, Error::database(began)(error)),
+        Err(error) => Commit::Unanswered(committed, error),
     })
 }
 
@@ -344,41 +469,4 @@ fn tell_heard(taking: &Taking) {
         let unfit = taking.intent.unfit.iter().map(|unfit| unfit.no);
         let _ = taking.heard.send((taking.intent.task_id, nos.chain(unfit).collect()));
     }
-}
-
-/// What was learned after the fence had closed goes into the inbox: the new owner decides by it.
-async fn give_evidence(shared: &Shared, owner: &Owner, recorded: &[Recorded]) {
-    let reports: Vec<_> = recorded.iter().filter_map(|recorded| evidence(&recorded.outcome)).collect();
-    if reports.is_empty() {
-        return;
-    }
-    match serde_json::to_string(&reports) {
-        Ok(body) => (shared.evidence)(owner.account.config.name.clone(), body).await,
-        Err(error) => tracing::error!(%error, "evidence cannot be written down"),
-    }
-}
-
-/// An outcome as a report; none where it tells nothing.
-fn evidence(outcome: &Outcome) -> Option<model::report::StatusReport> {
-    use model::report::{ReportedOutcome, StatusReport};
-    use store::outcomes::CallResult;
-    let (vendor_id, reported) = match &outcome.result {
-        CallResult::Accepted(vendor_id) => (vendor_id.clone(), ReportedOutcome::Accepted),
-        CallResult::Failed(why) | CallResult::Retry(why, _) => {
-            let (code, reason) = (why.code.clone(), why.reason.clone());
-            (String::new(), ReportedOutcome::Failed { code, reason })
-        }
-        CallResult::Unknown(_) | CallResult::Requeued(_) => return None,
-    };
-    Some(StatusReport {
-        vendor_id,
-        correlation: Some(Correlation {
-            request_id: outcome.request_id,
-            task_id: outcome.task_id,
-            no: outcome.taken.no,
-        }),
-        to: Some(outcome.taken.phone),
-        outcome: reported,
-        at: Some(outcome.at),
-    })
 }

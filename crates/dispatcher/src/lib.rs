@@ -8,8 +8,11 @@ mod account;
 mod breaker;
 mod call;
 mod commit;
+mod evidence;
 mod guard;
+mod journal;
 mod judge;
+mod late;
 mod live;
 mod ownership;
 mod pace;
@@ -28,16 +31,15 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vendors::{Account, AccountConfig};
 
+pub use journal::Journal;
 pub use live::{AccountLive, Live, TaskLive};
 
-/// Takes what was learned after the fence had closed: (account, JSON), to be stored in the inbox as evidence.
-pub type Evidence = Arc<dyn Fn(String, String) -> BoxFuture<'static, ()> + Send + Sync>;
+/// Takes what was learned and cannot be recorded as an outcome any more: (account, JSON), to be stored in the inbox as
+/// evidence. It answers when that is committed; false: it never will be.
+pub type Evidence = Arc<dyn Fn(String, String) -> BoxFuture<'static, bool> + Send + Sync>;
 
 /// Tells the dispatcher that something changed for an account.
 pub type Wake = Arc<dyn Fn(&str) + Send + Sync>;
-
-/// Waits until the account may make one more call to its vendor.
-pub type CallPermit = Arc<dyn Fn(&str) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// Tells the dispatcher that (account, scope, sender) is too fast.
 pub type SlowDown = Arc<dyn Fn(&str, Scope, &str) + Send + Sync>;
@@ -56,6 +58,8 @@ pub struct Setup {
     pub accounts: Vec<(AccountConfig, Arc<Account>)>,
     /// Where evidence goes.
     pub evidence: Evidence,
+    /// Where outcomes are kept while the database is away.
+    pub journal: Journal,
 }
 
 /// What every part of the dispatcher shares.
@@ -65,6 +69,7 @@ struct Shared {
     random: Random,
     node: Uuid,
     evidence: Evidence,
+    journal: Journal,
     accounts: HashMap<String, Arc<account::AccountState>>,
     live: Live,
 }
@@ -97,9 +102,12 @@ impl Dispatcher {
             random: setup.random,
             node: setup.node,
             evidence: setup.evidence,
+            journal: setup.journal,
             accounts,
             live: Live::default(),
         });
+        let of_before = Arc::clone(&shared);
+        tokio::spawn(async move { of_before.journal.read_back(&of_before.evidence).await });
         let stop = CancellationToken::new();
         let (sender, leases) = watch::channel(Vec::new());
         let ownership = tokio::spawn(ownership::run(Arc::clone(&shared), sender, stop.clone()));
@@ -135,20 +143,6 @@ impl Dispatcher {
                     shared.live.account(&account.config.name).messages_per_second,
                 );
             }
-        })
-    }
-
-    /// Waits until the account may make one more call, beside those that send.
-    #[must_use]
-    pub fn call_permit(&self) -> CallPermit {
-        let shared = Arc::clone(&self.shared);
-        Arc::new(move |account| {
-            let account = shared.accounts.get(account).map(Arc::clone);
-            Box::pin(async move {
-                if let Some(requests) = account.as_ref().and_then(|account| account.requests.as_ref()) {
-                    requests.until_ready().await;
-                }
-            })
         })
     }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use model::{disposition::Scope, message::RowError};
 use store::{
     Error,
+    database::{LIMIT_HOT, LIMIT_STEP},
     effects::{self, Effects, NewHalt},
     intents::{Intent, Prior, Source, Taken, Unfit},
     leases,
@@ -193,13 +194,14 @@ impl Pacer {
             lifts_at: None,
         };
         let written = async {
-            let mut transaction =
-                store::begin_in(&self.shared.db.general).await.map_err(Error::database("halting a task"))?;
+            let mut transaction = store::begin_in(&self.shared.db.background)
+                .await
+                .map_err(Error::database("halting a task"))?;
             let effects = Effects { halts: vec![halt], suppressions: Vec::new() };
             effects::apply(&mut transaction, &effects, self.shared.clock.now()).await?;
             transaction.commit().await.map_err(Error::database("halting a task"))
         };
-        if let Err(error) = written.await {
+        if let Err(error) = self.shared.db.within(LIMIT_STEP, "halting a task", written).await {
             tracing::warn!(task.id = task_id, %error, "the task is not halted yet");
         }
     }
@@ -211,10 +213,10 @@ impl Pacer {
         }
         let read = async {
             let mut conn =
-                self.shared.db.general.acquire().await.map_err(Error::database("reading who is due"))?;
+                self.shared.db.background.acquire().await.map_err(Error::database("reading who is due"))?;
             runs::due(&mut conn, task_id, self.shared.clock.now(), DUE).await
         };
-        match read.await {
+        match self.shared.db.within(LIMIT_STEP, "reading who is due", read).await {
             Ok(due) => run.due.extend(due.into_iter().filter(|due| !run.in_hand.contains(&due.no))),
             Err(error) => tracing::warn!(task.id = task_id, %error, "cannot read who is due"),
         }
@@ -288,10 +290,10 @@ impl Pacer {
         while self.ids.is_empty() {
             let drawn = async {
                 let mut conn =
-                    self.shared.db.general.acquire().await.map_err(Error::database("drawing ids"))?;
+                    self.shared.db.background.acquire().await.map_err(Error::database("drawing ids"))?;
                 leases::next_request_ids(&mut conn).await
             };
-            match drawn.await {
+            match self.shared.db.within(LIMIT_HOT, "drawing ids", drawn).await {
                 Ok(first) => self.ids = first..first + leases::REQUEST_ID_BLOCK,
                 Err(error) => {
                     tracing::warn!(%error, "cannot draw request ids");

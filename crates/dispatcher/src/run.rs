@@ -15,6 +15,7 @@ use model::{
 };
 use store::{
     Database,
+    database::LIMIT_STEP,
     recipients::{self, Recipient},
     runs::{Due, Run},
 };
@@ -193,10 +194,10 @@ fn read_pages(
         while after < total {
             let page = async {
                 let mut conn =
-                    db.general.acquire().await.map_err(store::Error::database("reading recipients"))?;
+                    db.background.acquire().await.map_err(store::Error::database("reading recipients"))?;
                 recipients::page_after(&mut conn, audience_id, after, limit).await
             };
-            match page.await {
+            match db.within(LIMIT_STEP, "reading recipients", page).await {
                 Ok(page) if page.is_empty() => {
                     tracing::error!(
                         audience.id = audience_id,

@@ -91,6 +91,9 @@ pub fn decide(failure: &Failure, attempt: &Attempt) -> Decision {
             let after = retry::with_jitter(delay, attempt.random).max(floor);
             Decision { fate: Fate::Retries { after, attempt_used: false }, slow_down: Some(scope), ..none }
         }
+        Disposition::Requeue => {
+            Decision { fate: Fate::Retries { after: Duration::ZERO, attempt_used: false }, ..none }
+        }
         Disposition::RetryPair => {
             Decision { fate: again(3, retry::pair_delay(nth)).unwrap_or(Fate::Fails), ..none }
         }

@@ -40,6 +40,8 @@ pub enum Disposition {
         /// The earliest retry of the recipients concerned.
         floor: Duration,
     },
+    /// Nothing was sent, for a reason of our own: queued again at once, without using up an attempt.
+    Requeue,
     /// Too many to one person: that person again after 6 s, 1 min, 10 min.
     RetryPair,
     /// A passing fault: again after 30 s, 2 min, 10 min, 1 h.
@@ -118,6 +120,7 @@ impl Disposition {
         match self {
             Self::SlowDown { scope: Scope::Account, .. } => "SlowDown(account)",
             Self::SlowDown { .. } => "SlowDown(sender)",
+            Self::Requeue => "Requeue",
             Self::RetryPair => "RetryPair",
             Self::RetrySoon { .. } => "RetrySoon",
             Self::RetryNextDay { .. } => "RetryNextDay",

@@ -8,7 +8,9 @@ use model::{
     watch::Watch,
 };
 use store::{
-    Error, Kept, PgConnection, PgTransaction, early, effects, inbound,
+    Error, Kept, PgConnection, PgTransaction,
+    database::LIMIT_STEP,
+    early, effects, inbound,
     inbox::{self, Entry, EntryKind, Limit},
     leases::{self, Lease},
     reports,
@@ -83,7 +85,8 @@ impl Applier {
     /// Steps until nothing is left, or something goes wrong; whether nothing did.
     async fn all(&mut self, stop: &CancellationToken) -> bool {
         while !stop.is_cancelled() {
-            match self.next().await {
+            let db = self.shared.db.clone();
+            match db.within(LIMIT_STEP, "applying callbacks", self.next()).await {
                 Ok(true) => {}
                 Ok(false) => return true,
                 Err(Error::Fenced) => return false,

@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use model::disposition::Scope;
 use store::{
-    Error, PgConnection, early,
+    Error, PgConnection,
+    database::LIMIT_STEP,
+    early,
     effects::{self, Effects, NewHalt},
     idempotency, inbox,
     leases::{self, Lease},
@@ -30,7 +32,8 @@ const FAILURE_SHARE: &str = "failure_share";
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let mut round = 0_u64;
     while !stop.is_cancelled() {
-        if let Err(error) = general(&shared, round).await {
+        let chores = general(&shared, round);
+        if let Err(error) = shared.db.within(LIMIT_STEP, "doing chores", chores).await {
             tracing::warn!(%error, "the chores of every node cannot be done; trying again");
         }
         round += 1;
@@ -44,7 +47,8 @@ pub(crate) async fn run_account(shared: Arc<Shared>, lease: Lease, stop: Cancell
     let mut round = 0_u64;
     while !stop.is_cancelled() {
         if let Ok(_turn) = shared.chores.acquire().await {
-            match of_account(&shared, &lease, &mut shares, round).await {
+            let chores = of_account(&shared, &lease, &mut shares, round);
+            match shared.db.within(LIMIT_STEP, "doing chores", chores).await {
                 Ok(()) | Err(Error::Fenced) => {}
                 Err(error) => {
                     tracing::warn!(account.name = lease.account, %error, "the account's chores cannot be done");
@@ -65,7 +69,7 @@ async fn pause(stop: &CancellationToken) {
 
 /// What any node may do.
 async fn general(shared: &Shared, round: u64) -> store::Result<()> {
-    let mut conn = shared.db.general.acquire().await.map_err(Error::database("doing chores"))?;
+    let mut conn = shared.db.background.acquire().await.map_err(Error::database("doing chores"))?;
     let now = shared.clock.now();
     if round.is_multiple_of(RARE) {
         // Tomorrow first, and each on its own: a day without a partition lands in the rest, and is no loss.
@@ -86,7 +90,7 @@ async fn general(shared: &Shared, round: u64) -> store::Result<()> {
 /// What the account's owner does.
 async fn of_account(shared: &Shared, lease: &Lease, shares: &mut Shares, round: u64) -> store::Result<()> {
     let mut transaction =
-        store::begin_in(&shared.db.general).await.map_err(Error::database("doing chores"))?;
+        store::begin_in(&shared.db.background).await.map_err(Error::database("doing chores"))?;
     let conn: &mut PgConnection = &mut transaction;
     let now = shared.clock.now();
     leases::fence(conn, lease).await?;

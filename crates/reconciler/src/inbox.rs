@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use model::Clock;
 use store::{
     Database, Kept,
+    database::LIMIT_HOT,
     inbox::{self, EntryKind, NewEntries, Writer},
     leases,
 };
@@ -72,14 +73,15 @@ impl Inbox {
         self.append(account, EntryKind::Callback, body).await
     }
 
-    /// Stores evidence of ours, trying again until it is stored.
-    pub async fn append_evidence(&self, account: &str, body: String) {
+    /// Stores evidence of ours, trying again until it is stored. False: the writer has ended.
+    pub async fn append_evidence(&self, account: &str, body: String) -> bool {
         while self.append(account, EntryKind::Evidence, body.clone()).await.is_err() {
             if self.pending.is_closed() {
-                return;
+                return false;
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+        true
     }
 
     #[cfg(test)]
@@ -131,7 +133,8 @@ async fn write(db: Database, clock: Clock, mut queue: mpsc::Receiver<Pending>, a
             group.push(next);
         }
         hooks::point!("inbox.before_store");
-        let stored = store(&mut database, &mut open, &group, clock.now()).await;
+        let storing = store(&mut database, &mut open, &group, clock.now());
+        let stored = db.within(LIMIT_HOT, "storing callbacks", storing).await;
         hooks::point!("inbox.after_store");
         if let Err(error) = &stored {
             database.release();

@@ -53,6 +53,13 @@ impl Error {
         error.is_unique_violation()
     }
 
+    /// It took too long for us.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        let Self::Database { source: sqlx::Error::Io(error), .. } = self else { return false };
+        error.kind() == std::io::ErrorKind::TimedOut
+    }
+
     /// The statement cannot be done with these values, however often it is tried: as against a connection, a lock,
     /// a full disk or a server that shuts down.
     #[must_use]

@@ -7,7 +7,7 @@ mod live;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use dispatcher::Dispatcher;
+use dispatcher::{Dispatcher, Journal};
 use model::{Clock, Random};
 use reconciler::{Reconciler, inbox::Inbox};
 use scheduler::{
@@ -52,6 +52,9 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
     let Parts { config, database, node, clock, random, listener, lock } = parts;
     let accounts = connect(&config, &clock)?;
     let inbox = Inbox::start(database.clone(), clock.clone());
+    let folder = config.database.data_dir.join("journal");
+    let journal = Journal::open(folder.clone())
+        .with_context(|| format!("reading the journal in {}", folder.display()))?;
     let limits = Limits { max_upload_bytes: config.server.max_upload_bytes, ..Limits::default() };
     let importer =
         Importer::new(&database, clock.clone(), node, limits).with_folder(config.database.data_dir.clone());
@@ -78,7 +81,7 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
             callbacks_days: config.retention.callbacks_days,
         };
         Upkeep::new(database.clone(), clock.clone(), retention, node, stop.clone()).start(&jobs).await?;
-        let working = work(&config, &database, node, &clock, &random, accounts, &inbox, &running);
+        let working = work(&config, &database, node, &clock, &random, accounts, &inbox, journal, &running);
         stop.cancelled().await;
         let (dispatcher, reconciler) = working;
         running.stop();
@@ -141,9 +144,9 @@ fn work(
     random: &Random,
     accounts: Vec<(AccountConfig, Arc<Account>)>,
     inbox: &Inbox,
+    journal: Journal,
     running: &live::Running,
 ) -> (Dispatcher, Reconciler) {
-    let clients = accounts.iter().map(|(account, client)| (account.name.clone(), Arc::clone(client))).collect();
     let evidence = inbox.clone();
     let dispatcher = Dispatcher::start(dispatcher::Setup {
         db: database.clone(),
@@ -155,9 +158,9 @@ fn work(
             let inbox = evidence.clone();
             Box::pin(async move { inbox.append_evidence(&account, body).await })
         }),
+        journal,
     });
-    let records = reconciler::Records { accounts: clients, call_permit: dispatcher.call_permit() };
-    let setup = reconciler::Setup {
+    let reconciler = Reconciler::start(reconciler::Setup {
         db: database.clone(),
         clock: clock.clone(),
         random: random.clone(),
@@ -166,8 +169,7 @@ fn work(
         slow_down: dispatcher.slow_down(),
         wake_dispatcher: dispatcher.wake(),
         appended: inbox.appended(),
-    };
-    let reconciler = Reconciler::start_asking(setup, records);
+    });
     running.set(&dispatcher, clock);
     (dispatcher, reconciler)
 }

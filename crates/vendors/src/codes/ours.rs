@@ -26,6 +26,8 @@ pub const DUPLICATE_IN_ANSWER: &str = "duplicate_in_answer";
 pub const NO_CODE: &str = "no_code";
 /// The process ended while the call was open.
 pub const PROCESS_DIED: &str = "process_died";
+/// The call was called off before it left: the database went away at that moment.
+pub const NEVER_LEFT: &str = "never_left";
 /// The number is on the list of those never written to.
 pub const SUPPRESSED: &str = "suppressed";
 /// The campaign's time was over before it was this person's turn.
@@ -91,6 +93,12 @@ pub(super) const TABLE: &[CodeEntry] = &[
         does(Disposition::Unknown),
         "campaignd ended, or lost the account to another node, while the call was open",
         WAIT_FOR_EVIDENCE,
+    ),
+    ours(
+        NEVER_LEFT,
+        does(Disposition::Requeue),
+        "the call was called off before it left; nothing was sent",
+        "It is tried again by itself, at once.",
     ),
     ours(
         NO_CODE,
