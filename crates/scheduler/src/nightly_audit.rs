@@ -32,7 +32,7 @@ pub struct Audited {
 }
 
 /// The night that `now` belongs to, by the day on which it began.
-fn night_of(now: DateTime<Utc>) -> NaiveDate {
+pub(crate) fn night_of(now: DateTime<Utc>) -> NaiveDate {
     (now - TimeDelta::minutes(BEGINS_MINUTES)).date_naive()
 }
 
