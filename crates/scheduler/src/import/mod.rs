@@ -46,7 +46,7 @@ use write::Writing;
 
 const MAX_NAME_CHARACTERS: usize = 200;
 /// Pieces of the upload, chunks of rows and batches of rejects that wait in memory.
-const WAITING: usize = 4;
+const WAITING: usize = 2;
 /// An import of which nothing was heard for so long is dead.
 const SILENCE_SECONDS: i64 = 60;
 /// Rows of deleted audiences removed in one step.

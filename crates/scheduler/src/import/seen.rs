@@ -17,7 +17,7 @@ use super::run::{Head, Run, RunWriter};
 
 /// Rows judged at once. Their places in the batch fit the bits that a phone of 15 digits leaves free.
 pub(super) const BATCH: usize = 1 << PLACE_BITS;
-const PLACE_BITS: u32 = 14;
+const PLACE_BITS: u32 = 13;
 /// Runs of one size that are merged.
 const MERGED: usize = 4;
 
