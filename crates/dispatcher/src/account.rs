@@ -10,7 +10,7 @@ use std::{
 };
 
 use governor::DefaultDirectRateLimiter;
-use model::disposition::Scope;
+use model::{disposition::Scope, verdict::Verdict};
 use store::{
     Error,
     database::{LIMIT_HOT, LIMIT_STEP},
@@ -21,19 +21,22 @@ use store::{
 use tokio::{
     sync::{Notify, mpsc},
     task::JoinSet,
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 use vendors::{Account, AccountConfig, codes};
 
 use crate::{
-    Shared, breaker::Breaker, commit, judge::Judge, live::AccountLive, pace, pace::Pace, pacer, slots::Slots,
-    trust::Trust,
+    Shared, breaker::Breaker, commit, ebb::Ebb, judge::Judge, live::AccountLive, pace, pace::Pace, pacer,
+    slots::Slots, trust::Trust,
 };
 
 /// How often the running tasks are looked up when nothing wakes the account.
 const LOOK: Duration = Duration::from_millis(500);
 /// Jobs that wait for the committer at the most.
 const JOBS: usize = 1024;
+/// Messages in one call to an overloaded vendor, at the least.
+const LEAST_BATCH: usize = 10;
 /// A new owner's first call leaves this much later: the windows of two nodes would add up.
 const HAND_OVER: Duration = Duration::from_millis(1100);
 
@@ -43,6 +46,8 @@ pub(crate) struct AccountState {
     pub(crate) client: Arc<Account>,
     paces: HashMap<String, Pace>,
     pub(crate) slots: Slots,
+    /// Messages in one call.
+    batch: Ebb,
     pub(crate) requests: Option<DefaultDirectRateLimiter>,
     pub(crate) breaker: Breaker,
     pub(crate) wake: Notify,
@@ -63,6 +68,7 @@ impl AccountState {
         Self {
             paces,
             slots: Slots::new(config.max_in_flight),
+            batch: Ebb::new(client.max_batch(), LEAST_BATCH),
             requests: config
                 .requests_per_second
                 .and_then(|rate| pace::limiter(rate, (rate * 0.03).ceil().max(1.0) as u32)),
@@ -76,6 +82,22 @@ impl AccountState {
 
     pub(crate) fn pace(&self, sender: &str) -> Option<&Pace> {
         self.paces.get(sender)
+    }
+
+    /// What a sender that sends `batch` messages in one call may send in one now.
+    pub(crate) fn batch_now(&self, batch: usize) -> usize {
+        self.batch.part_of(batch)
+    }
+
+    /// A call is over. A vendor that leaves a batch unanswered may fare better with a smaller one, and fewer become unknown
+    /// with it. One that merely asks for fewer calls would be called more often for it.
+    pub(crate) fn observe_batch(&self, verdicts: &[Verdict], is_usable: bool) {
+        let is_unknown = !is_usable && verdicts.iter().any(|verdict| matches!(verdict, Verdict::Unknown(_)));
+        if is_unknown && verdicts.len() > 1 {
+            self.batch.fall(Instant::now());
+        } else if is_usable {
+            self.batch.climb(Instant::now());
+        }
     }
 
     /// A vendor's answer or callback said that a scope is too fast. `measured`: the account's messages per second lately.
@@ -249,9 +271,10 @@ async fn look(shared: &Shared, owner: &Owner, plans: &HashMap<String, Arc<pacer:
         AccountLive {
             is_owned: true,
             in_flight: account.slots.in_flight(),
+            calls_at_once: account.slots.at_once(),
+            messages_per_call: account.batch.now(),
             messages_per_second: 0.0,
-            breaker_open_for: open_until
-                .map(|until| until.saturating_duration_since(tokio::time::Instant::now())),
+            breaker_open_for: open_until.map(|until| until.saturating_duration_since(Instant::now())),
             database_is_away: account.database_is_away.load(Ordering::Acquire),
         },
     );

@@ -1,6 +1,11 @@
 //! One call to the vendor: from a committed intent to outcomes on their way to the committer.
 
-use std::{cell::OnceCell, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    cell::OnceCell,
+    panic::AssertUnwindSafe,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use futures::FutureExt as _;
@@ -12,10 +17,7 @@ use store::{
     intents::Taken,
     outcomes::{Again, CallResult, Outcome},
 };
-use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc},
-    time::Instant,
-};
+use tokio::{sync::mpsc, time::Instant};
 use vendors::{Outgoing, codes};
 
 use crate::{
@@ -24,6 +26,7 @@ use crate::{
     commit::{Job, Recorded},
     judge::About,
     run::RunFacts,
+    slots::Permit,
 };
 
 /// A call whose intent is committed.
@@ -34,7 +37,7 @@ pub(crate) struct Call {
     pub(crate) taken: Vec<Taken>,
     pub(crate) outgoing: Vec<Outgoing>,
     /// Given back when the call is over.
-    pub(crate) permit: Option<OwnedSemaphorePermit>,
+    pub(crate) permit: Option<Permit>,
     pub(crate) jobs: mpsc::Sender<Job>,
 }
 
@@ -48,26 +51,32 @@ impl Call {
     }
 
     /// Makes the call and hands on what came of it.
-    pub(crate) async fn run(self, shared: Arc<Shared>, owner: Arc<Owner>) {
+    pub(crate) async fn run(mut self, shared: Arc<Shared>, owner: Arc<Owner>) {
         let account = Arc::clone(&owner.account);
         let n = u32::try_from(self.outgoing.len()).unwrap_or(u32::MAX);
         let Some(place) = account.slots.call().await else {
-            return self.withdraw(&shared, &account).await;
+            return self.withdraw(&shared).await;
         };
         if let Some(pace) = account.pace(&self.facts.run.sender) {
             pace.depart(n).await;
         }
-        if !owner.trust.covers(account.config.timeouts.total + MARGIN) {
-            return self.withdraw(&shared, &account).await;
+        let probe = self.permit.as_mut().and_then(|permit| permit.probe.take());
+        // Those who were taken before the breaker opened need not become unknown one after the other.
+        let is_held_back = account.breaker.is_open() && probe.is_none();
+        // What came of it could not be recorded: nobody else need become unknown should the process end meanwhile.
+        let is_held_back = is_held_back || account.database_is_away.load(Ordering::Acquire);
+        if is_held_back || !owner.trust.covers(account.config.timeouts.total + MARGIN) {
+            return self.withdraw(&shared).await;
         }
         shared.live.departed(&account.config.name, self.facts.run.task_id, n);
         let began = Instant::now();
         hooks::point!("call.before");
         let verdicts = self.send(&account).await;
         hooks::point!("call.answered");
-        account.slots.called(began.elapsed());
-        drop(place);
-        account.breaker.observe(verdicts.iter().any(is_usable));
+        let is_usable = verdicts.iter().any(is_usable);
+        account.breaker.observe(is_usable, probe);
+        account.slots.ended(place, began.elapsed(), !is_usable || verdicts.iter().any(is_throttled));
+        account.observe_batch(&verdicts, is_usable);
         let about = About {
             call: &self,
             account: &account.config.name,
@@ -115,8 +124,7 @@ impl Call {
     }
 
     /// The call never began: everybody back where they were.
-    async fn withdraw(self, shared: &Shared, account: &AccountState) {
-        account.breaker.release_probe();
+    async fn withdraw(self, shared: &Shared) {
         let now = shared.clock.now();
         let recorded = self
             .taken
@@ -146,4 +154,10 @@ fn is_usable(verdict: &Verdict) -> bool {
         }
         Verdict::Unknown(_) => false,
     }
+}
+
+/// The vendor asked for fewer calls.
+fn is_throttled(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Refused(failure)
+        if matches!(failure.rule.disposition, Disposition::SlowDown { .. }))
 }

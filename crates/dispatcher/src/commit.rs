@@ -25,13 +25,14 @@ use store::{
     outcomes::{Again, CallResult, Outcome},
 };
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, mpsc},
+    sync::{Notify, mpsc},
     time::Instant,
 };
 use vendors::Outgoing;
 
 use crate::{
     Shared, account::Owner, call::Call, evidence, journal::Claim, late, pacer::Heard, run::RunFacts,
+    slots::Permit,
 };
 
 /// Jobs in one transaction at the most.
@@ -62,7 +63,7 @@ pub(crate) struct Taking {
     /// In the order of `intent.taken`.
     pub(crate) rendered: Vec<Bytes>,
     /// As many as calls.
-    pub(crate) permits: OwnedSemaphorePermit,
+    pub(crate) permits: Permit,
     /// All in one call, or one call each.
     pub(crate) is_batch: bool,
     pub(crate) jobs: mpsc::Sender<Job>,
@@ -222,7 +223,6 @@ impl Committer {
             Committed::Only(nos) => Some(nos),
             Committed::Dropped => return dropped(&self.owner, taking),
         };
-        self.owner.account.breaker.release_probe();
         tell_heard(taking);
         let intent = &taking.intent;
         let leaving: Vec<Recorded> = intent
@@ -454,7 +454,6 @@ fn begin(
 
 /// Nobody of it was taken: what the pacer prefetched no longer joins the cursor.
 fn dropped(owner: &Owner, taking: &Taking) {
-    owner.account.breaker.release_probe();
     if let Source::Fresh { .. } = taking.intent.source {
         taking.facts.is_stale.store(true, Ordering::Release);
         // It is begun afresh as soon as the account has looked where its cursor stands.

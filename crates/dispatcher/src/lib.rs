@@ -8,6 +8,7 @@ mod account;
 mod breaker;
 mod call;
 mod commit;
+mod ebb;
 mod evidence;
 mod guard;
 mod journal;
@@ -40,6 +41,9 @@ pub type Evidence = Arc<dyn Fn(String, String) -> BoxFuture<'static, bool> + Sen
 
 /// Tells the dispatcher that something changed for an account.
 pub type Wake = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Waits until the account may make one more call to its vendor.
+pub type CallPermit = Arc<dyn Fn(&str) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// Tells the dispatcher that (account, scope, sender) is too fast.
 pub type SlowDown = Arc<dyn Fn(&str, Scope, &str) + Send + Sync>;
@@ -143,6 +147,20 @@ impl Dispatcher {
                     shared.live.account(&account.config.name).messages_per_second,
                 );
             }
+        })
+    }
+
+    /// Waits until the account may make one more call, beside those that send.
+    #[must_use]
+    pub fn call_permit(&self) -> CallPermit {
+        let shared = Arc::clone(&self.shared);
+        Arc::new(move |account| {
+            let account = shared.accounts.get(account).map(Arc::clone);
+            Box::pin(async move {
+                if let Some(requests) = account.as_ref().and_then(|account| account.requests.as_ref()) {
+                    requests.until_ready().await;
+                }
+            })
         })
     }
 

@@ -29,6 +29,10 @@ pub struct AccountLive {
     pub is_owned: bool,
     /// Calls under way.
     pub in_flight: usize,
+    /// Calls that may be under way at once: fewer for a vendor that is overloaded.
+    pub calls_at_once: usize,
+    /// Messages that one call may hold: fewer for a vendor that leaves batches unanswered.
+    pub messages_per_call: usize,
     /// Messages that left per second lately.
     pub messages_per_second: f64,
     /// For how long the breaker stays open yet.

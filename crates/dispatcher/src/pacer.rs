@@ -25,7 +25,7 @@ use vendors::SenderConfig;
 use crate::{
     Shared,
     account::{Owner, batch_size},
-    breaker::Gate,
+    breaker::{Gate, Probe},
     commit::{Job, Queued, Taking},
     run::{Spacing, TaskRun},
 };
@@ -125,15 +125,15 @@ impl Pacer {
                 self.idle(self.ready_at()).await;
                 continue;
             };
-            let most = match self.owner.account.breaker.gate() {
-                Gate::Open => usize::MAX,
-                Gate::Probe => 1,
+            let probe = match self.owner.account.breaker.gate() {
+                Gate::Open => None,
+                Gate::Probe(probe) => Some(probe),
                 Gate::Wait(until) => {
                     self.idle(until).await;
                     continue;
                 }
             };
-            self.take_from(index, most).await;
+            self.take_from(index, probe).await;
         }
     }
 
@@ -242,7 +242,8 @@ impl Pacer {
     }
 
     /// Takes one request's worth of recipients of a task and hands them to the committer.
-    async fn take_from(&mut self, index: usize, most: usize) {
+    async fn take_from(&mut self, index: usize, probe: Option<Probe>) {
+        let most = if probe.is_some() { 1 } else { usize::MAX };
         let account = Arc::clone(&self.owner.account);
         let is_batch = account.client.max_batch() > 1;
         let chunk = account.pace(&self.sender.from).map_or(u32::MAX, crate::pace::Pace::chunk) as usize;
@@ -250,8 +251,10 @@ impl Pacer {
         if calls > account.slots.free() {
             self.queued.empty().await;
         }
-        let Some(permits) = account.slots.take(calls).await else { return };
-        let wanted = if is_batch { self.batch.min(most.saturating_mul(10)) } else { permits.num_permits() };
+        let Some(mut permits) = account.slots.take(calls).await else { return };
+        permits.probe = probe;
+        let batch = account.batch_now(self.batch).min(most.saturating_mul(10));
+        let wanted = if is_batch { batch } else { permits.num_permits() };
         let run = &mut self.runs[index];
         let wanted = run.spacing.as_ref().map_or(wanted, |spacing| wanted.min(spacing.chunk()));
         let (source, candidates) = candidates(run, wanted);

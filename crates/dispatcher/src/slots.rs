@@ -6,13 +6,18 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+
+use crate::{breaker::Probe, ebb::Ebb};
 
 /// Taken ahead at the most, as a multiple of the calls at once.
 const MOST_AHEAD: f64 = 2.0;
@@ -20,96 +25,187 @@ const MOST_AHEAD: f64 = 2.0;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The weight of the latest measurement, as a divisor.
 const SMOOTHING: u64 = 8;
+/// Calls at once for an overloaded vendor, at the least.
+const LEAST_CALLS: usize = 8;
 
 /// The places of one account.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    most: usize,
+    /// Calls at once.
+    at_once: Ebb,
     /// Taken and not yet done with.
-    taken: Arc<Semaphore>,
-    /// Permits that `taken` has beyond `most`. Written by the committer alone.
-    ahead: AtomicU64,
-    calls: Arc<Semaphore>,
+    taken: Arc<Places>,
+    calls: Arc<Places>,
     call_us: AtomicU64,
     commit_us: AtomicU64,
+}
+
+/// Places whose number changes.
+#[derive(Debug)]
+struct Places {
+    semaphore: Arc<Semaphore>,
+    size: Mutex<Size>,
+}
+
+#[derive(Debug)]
+struct Size {
+    has: usize,
+    wanted: usize,
+}
+
+impl Places {
+    fn new(size: usize) -> Self {
+        let semaphore = Arc::new(Semaphore::new(size));
+        Self { semaphore, size: Mutex::new(Size { has: size, wanted: size }) }
+    }
+
+    /// Makes it this large; places that are in use now go when they are given back.
+    fn resize(&self, wanted: usize) {
+        let mut size = self.size.lock().unwrap_or_else(PoisonError::into_inner);
+        size.wanted = wanted;
+        if size.has < wanted {
+            self.semaphore.add_permits(wanted - size.has);
+            size.has = wanted;
+        } else if size.has > wanted {
+            size.has -= self.semaphore.forget_permits(size.has - wanted);
+        }
+    }
+
+    /// Free again, or no more.
+    fn give_back(&self, mut places: OwnedSemaphorePermit) {
+        let mut size = self.size.lock().unwrap_or_else(PoisonError::into_inner);
+        let too_many = size.has.saturating_sub(size.wanted).min(places.num_permits());
+        if let Some(gone) = places.split(too_many) {
+            size.has -= gone.num_permits();
+            gone.forget();
+        }
+    }
+
+    fn in_use(&self) -> usize {
+        let size = self.size.lock().unwrap_or_else(PoisonError::into_inner);
+        size.has.saturating_sub(self.semaphore.available_permits())
+    }
+}
+
+/// Places held until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    places: Option<OwnedSemaphorePermit>,
+    of: Arc<Places>,
+    /// Held for the one call that the breaker lets through.
+    pub(crate) probe: Option<Probe>,
+}
+
+impl Permit {
+    fn new(places: OwnedSemaphorePermit, of: &Arc<Places>) -> Self {
+        Self { places: Some(places), of: Arc::clone(of), probe: None }
+    }
+
+    /// How many.
+    pub(crate) fn num_permits(&self) -> usize {
+        self.places.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+    }
+
+    /// Some of them, the probe first; none where there are fewer.
+    pub(crate) fn split(&mut self, n: usize) -> Option<Self> {
+        let places = self.places.as_mut()?.split(n)?;
+        let mut split = Self::new(places, &self.of);
+        split.probe = self.probe.take();
+        Some(split)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(places) = self.places.take() {
+            self.of.give_back(places);
+        }
+    }
 }
 
 impl Slots {
     pub(crate) fn new(most: usize) -> Self {
         Self {
-            most,
-            taken: Arc::new(Semaphore::new(most)),
-            ahead: AtomicU64::new(0),
-            calls: Arc::new(Semaphore::new(most)),
+            at_once: Ebb::new(most, LEAST_CALLS),
+            taken: Arc::new(Places::new(most)),
+            calls: Arc::new(Places::new(most)),
             call_us: AtomicU64::new(0),
             commit_us: AtomicU64::new(0),
         }
     }
 
     /// Waits for a place, and takes up to `wanted` of those that are free.
-    pub(crate) async fn take(&self, wanted: usize) -> Option<OwnedSemaphorePermit> {
-        let mut permits = Arc::clone(&self.taken).acquire_owned().await.ok()?;
-        let free = self.taken.available_permits().min(wanted.saturating_sub(1));
+    pub(crate) async fn take(&self, wanted: usize) -> Option<Permit> {
+        let taken = &self.taken.semaphore;
+        let mut permits = Arc::clone(taken).acquire_owned().await.ok()?;
+        let free = taken.available_permits().min(wanted.saturating_sub(1));
         if let Some(more) = u32::try_from(free).ok().filter(|free| *free > 0)
-            && let Ok(more) = Arc::clone(&self.taken).try_acquire_many_owned(more)
+            && let Ok(more) = Arc::clone(taken).try_acquire_many_owned(more)
         {
             permits.merge(more);
         }
-        Some(permits)
+        Some(Permit::new(permits, &self.taken))
     }
 
     /// Places that could be taken now.
     pub(crate) fn free(&self) -> usize {
-        self.taken.available_permits()
+        self.taken.semaphore.available_permits()
     }
 
     /// Waits for a place at the vendor. None: others have held theirs for too long.
-    pub(crate) async fn call(&self) -> Option<OwnedSemaphorePermit> {
-        if let Ok(permit) = Arc::clone(&self.calls).try_acquire_owned() {
-            return Some(permit);
+    pub(crate) async fn call(&self) -> Option<Permit> {
+        let calls = &self.calls.semaphore;
+        if let Ok(place) = Arc::clone(calls).try_acquire_owned() {
+            return Some(Permit::new(place, &self.calls));
         }
-        let waiting = Arc::clone(&self.calls).acquire_owned();
-        match tokio::time::timeout(PATIENCE, waiting).await {
-            Ok(permit) => permit.ok(),
-            Err(_) => {
-                self.called(PATIENCE);
-                None
-            }
-        }
+        let Ok(place) = tokio::time::timeout(PATIENCE, Arc::clone(calls).acquire_owned()).await else {
+            self.called(PATIENCE);
+            return None;
+        };
+        Some(Permit::new(place.ok()?, &self.calls))
     }
 
     /// Calls under way.
     pub(crate) fn in_flight(&self) -> usize {
-        self.most.saturating_sub(self.calls.available_permits())
+        self.calls.in_use()
     }
 
-    /// A call took so long.
-    pub(crate) fn called(&self, took: Duration) {
+    /// Calls that may be under way at once now.
+    pub(crate) fn at_once(&self) -> usize {
+        self.at_once.now()
+    }
+
+    /// The call that had this place is over; `overloaded`: the vendor could not cope with it.
+    pub(crate) fn ended(&self, place: Permit, took: Duration, overloaded: bool) {
+        self.called(took);
+        if overloaded {
+            self.at_once.fall(Instant::now());
+        } else {
+            self.at_once.climb(Instant::now());
+        }
+        self.calls.resize(self.at_once.now());
+        drop(place);
+    }
+
+    fn called(&self, took: Duration) {
         smooth(&self.call_us, took);
     }
 
-    /// A commit took so long: takes more or fewer ahead. One task alone calls it.
+    /// A commit took so long: takes more or fewer ahead.
     pub(crate) fn committed(&self, took: Duration) {
         smooth(&self.commit_us, took);
         let (call, commit) = (self.call_us.load(Ordering::Relaxed), self.commit_us.load(Ordering::Relaxed));
-        let wanted = ahead(self.most, call, commit);
-        let has = self.ahead.load(Ordering::Relaxed);
-        let has = if wanted > has {
-            self.taken.add_permits(usize::try_from(wanted - has).unwrap_or(0));
-            wanted
-        } else {
-            has - self.taken.forget_permits(usize::try_from(has - wanted).unwrap_or(0)) as u64
-        };
-        self.ahead.store(has, Ordering::Relaxed);
+        let at_once = self.at_once.now();
+        self.taken.resize(at_once + ahead(at_once, call, commit));
     }
 }
 
 /// How many calls end while a commit lasts.
-fn ahead(most: usize, call_us: u64, commit_us: u64) -> u64 {
+fn ahead(at_once: usize, call_us: u64, commit_us: u64) -> usize {
     if call_us == 0 {
         return 0;
     }
-    (most as f64 * (commit_us as f64 / call_us as f64).min(MOST_AHEAD)) as u64
+    (at_once as f64 * (commit_us as f64 / call_us as f64).min(MOST_AHEAD)) as usize
 }
 
 fn smooth(mean_us: &AtomicU64, latest: Duration) {
@@ -133,17 +229,17 @@ mod tests {
             slots.called(200 * MS);
             slots.committed(2 * MS);
         }
-        assert_eq!(slots.taken.available_permits(), 16);
+        assert_eq!(slots.free(), 16);
         for _ in 0..100 {
             slots.called(MS);
             slots.committed(2 * MS);
         }
-        assert_eq!(slots.taken.available_permits(), 48);
+        assert_eq!(slots.free(), 48);
         for _ in 0..100 {
             slots.called(200 * MS);
             slots.committed(2 * MS);
         }
-        assert_eq!(slots.taken.available_permits(), 16);
+        assert_eq!(slots.free(), 16);
     }
 
     #[tokio::test(start_paused = true)]
@@ -162,5 +258,37 @@ mod tests {
         let first = slots.take(3).await.unwrap();
         assert_eq!(first.num_permits(), 3);
         assert_eq!(slots.take(64).await.unwrap().num_permits(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_overloaded_vendor_has_fewer_calls_at_once_and_more_again_when_it_answers() {
+        let slots = Slots::new(32);
+        let mut held = Vec::new();
+        for _ in 0..32 {
+            held.push((slots.take(1).await, slots.call().await.unwrap()));
+        }
+        // All places are in use and somebody waits for each that comes free, as at full speed.
+        for (taken, place) in held {
+            slots.ended(place, MS, true);
+            slots.committed(MS / 100);
+            drop(taken);
+        }
+        assert_eq!((slots.at_once(), slots.free()), (16, 16));
+        let mut held = Vec::new();
+        for _ in 0..16 {
+            held.push(slots.call().await.unwrap());
+        }
+        assert!(slots.call().await.is_none(), "sixteen are the most now");
+        assert_eq!(slots.in_flight(), 16);
+        for place in held {
+            slots.ended(place, MS, false);
+        }
+        for _ in 0..12 {
+            tokio::time::advance(1000 * MS).await;
+            let place = slots.call().await.unwrap();
+            slots.ended(place, MS, false);
+            slots.committed(MS / 100);
+        }
+        assert_eq!((slots.at_once(), slots.free(), slots.in_flight()), (32, 32, 0));
     }
 }

@@ -84,6 +84,16 @@ fn accounts(state: &AppState, text: &mut String) {
     gauge("campaignd_account_requests_in_flight", "Requests to the vendor that are open now.", &|live| {
         count(live.in_flight)
     });
+    let name = "campaignd_account_requests_at_once";
+    gauge(name, "Requests that may be open at once now: fewer for an overloaded vendor.", &|live| {
+        count(live.calls_at_once)
+    });
+    let name = "campaignd_account_messages_per_request";
+    gauge(
+        name,
+        "Messages that one request may hold now: fewer for a vendor that leaves batches unanswered.",
+        &|live| count(live.messages_per_call),
+    );
     gauge("campaignd_account_breaker_open", "Whether calls to the vendor are held back.", &|live| {
         f64::from(u8::from(live.breaker == ::api::Breaker::Open))
     });

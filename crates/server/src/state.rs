@@ -134,6 +134,10 @@ pub struct AccountLive {
     pub rate_per_second: f64,
     /// Requests that are open now.
     pub in_flight: i64,
+    /// Requests that may be open at once now.
+    pub calls_at_once: i64,
+    /// Messages that one request may hold now.
+    pub messages_per_call: i64,
     /// Whether calls are made.
     pub breaker: ::api::Breaker,
 }
@@ -163,6 +167,8 @@ pub struct Live {
     pub wake: Arc<dyn Fn(&str) + Send + Sync>,
     /// The loop that renews leases is alive.
     pub is_lease_loop_alive: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// What vendors answer cannot be recorded at present, and so nothing is sent.
+    pub is_database_away: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Appends lines in Prometheus' text format.
     pub metrics: Arc<dyn Fn(&mut String) + Send + Sync>,
 }
@@ -175,6 +181,7 @@ impl Default for Live {
             task: Arc::new(|_, _| None),
             wake: Arc::new(|_| {}),
             is_lease_loop_alive: Arc::new(|| true),
+            is_database_away: Arc::new(|| false),
             metrics: Arc::new(|_| {}),
         }
     }

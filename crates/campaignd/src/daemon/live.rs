@@ -36,7 +36,9 @@ impl Running {
 
     /// The hooks of the server.
     pub fn hooks(&self, accounts: Vec<String>) -> server::Live {
-        let [of_account, of_task, of_wake, of_lease, of_metrics] = std::array::from_fn(|_| self.clone());
+        let [of_account, of_task, of_wake, of_lease, of_database, of_metrics] =
+            std::array::from_fn(|_| self.clone());
+        let names = accounts.clone();
         server::Live {
             account: Arc::new(move |name| of_account.account(name)),
             task: Arc::new(move |account, task_id| of_task.task(account, task_id)),
@@ -46,6 +48,7 @@ impl Running {
                 }
             }),
             is_lease_loop_alive: Arc::new(move || of_lease.is_alive()),
+            is_database_away: Arc::new(move || of_database.is_database_away(&names)),
             metrics: Arc::new(move |text| of_metrics.metrics(&accounts, text)),
         }
     }
@@ -53,6 +56,12 @@ impl Running {
     fn is_alive(&self) -> bool {
         let lives = self.0.parts.get().is_some_and(|(live, _)| live.is_lease_loop_alive());
         lives && !self.0.is_stopping.load(Ordering::Acquire)
+    }
+
+    fn is_database_away(&self, accounts: &[String]) -> bool {
+        let is_away =
+            |live: &dispatcher::Live| accounts.iter().any(|name| live.account(name).database_is_away);
+        self.0.parts.get().is_some_and(|(live, _)| is_away(live))
     }
 
     fn account(&self, name: &str) -> server::AccountLive {
@@ -63,10 +72,13 @@ impl Running {
             Some(left) if left.is_zero() => api::Breaker::Probing,
             Some(_) => api::Breaker::Open,
         };
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         server::AccountLive {
             owned: now.is_owned,
             rate_per_second: now.messages_per_second,
-            in_flight: i64::try_from(now.in_flight).unwrap_or(i64::MAX),
+            in_flight: count(now.in_flight),
+            calls_at_once: count(now.calls_at_once),
+            messages_per_call: count(now.messages_per_call),
             breaker,
         }
     }
