@@ -4,6 +4,7 @@
 //! judged elsewhere.
 
 mod canary;
+mod recurrence;
 mod schedule;
 mod window;
 
@@ -14,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::FieldError;
 
 pub use canary::Canary;
-pub use schedule::{Schedule, in_zone};
+pub use recurrence::Recurrence;
+pub use schedule::{DEFAULT_LATE_AFTER_SECONDS, Plan, Schedule, Timeliness, in_zone, timeliness};
 pub use window::SendingWindow;
 
 /// How often a message is tried, where the campaign does not say.

@@ -1,10 +1,10 @@
 //! When a campaign is sent, as it was written, and the instants that are meant by it.
 
-use chrono::{DateTime, Datelike, Duration, NaiveDateTime, TimeZone, Timelike, Utc};
+use chrono::{DateTime, Datelike, Duration, NaiveDate, NaiveDateTime, TimeZone, Timelike, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
-use super::{short, zone};
+use super::{recurrence::Recurrence, short, zone};
 use crate::FieldError;
 
 /// When to send, as it was written.
@@ -24,12 +24,71 @@ pub struct Schedule {
     pub until: Option<String>,
 }
 
+/// When to send, as it is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Once.
+    Once(DateTime<Utc>),
+    /// Again and again.
+    Recurring(Box<Recurrence>),
+}
+
+impl Plan {
+    /// The first firing later than `after`; none when there is none any more.
+    #[must_use]
+    pub fn next_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Once(at) => (*at > after).then_some(*at),
+            Self::Recurring(recurrence) => recurrence.next_after(after),
+        }
+    }
+
+    /// All firings later than `after`, in order. It may have no end: take as many as are to be shown.
+    pub fn upcoming(&self, after: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> + '_ {
+        std::iter::successors(self.next_after(after), |last| self.next_after(*last))
+    }
+
+    /// The first firing later than `now` of a recurrence that is launched.
+    ///
+    /// # Errors
+    /// It ends before that.
+    pub fn first(&self, now: DateTime<Utc>) -> Result<DateTime<Utc>, FieldError> {
+        match self {
+            // A moment that has passed is due at once.
+            Self::Once(at) => Ok(*at),
+            Self::Recurring(recurrence) => recurrence.next_after(now).ok_or_else(|| {
+                FieldError::new(
+                    "schedule.until",
+                    "ends it before its first run: give a later one, or leave it out",
+                )
+            }),
+        }
+    }
+}
+
 impl Schedule {
     /// The instant at which a schedule without recurrence is due.
     ///
     /// # Errors
     /// No such time or zone, fields that contradict each other, or a recurrence: that is not built yet.
     pub fn starts_at(&self) -> Result<DateTime<Utc>, FieldError> {
+        match self.plan()? {
+            Plan::Once(at) => Ok(at),
+            Plan::Recurring(_) => Err(FieldError::new(
+                "schedule.cron",
+                "recurring campaigns are not built yet: give `at`, or launch the campaign each time",
+            )),
+        }
+    }
+
+    /// What is meant by it.
+    ///
+    /// `until` is the last instant at which a recurrence may fire: a firing at exactly that instant still happens. It is an
+    /// RFC 3339 time, a local time of the zone, or a date of the zone: that whole day then belongs to it.
+    ///
+    /// # Errors
+    /// No such time, zone or cron line, a line that never fires, or fields that contradict each other.
+    pub fn plan(&self) -> Result<Plan, FieldError> {
         let zone = self.time_zone.as_deref().map(|name| zone("schedule.time_zone", name)).transpose()?;
         match (&self.at, &self.cron) {
             (Some(_), Some(_)) => Err(FieldError::new("schedule", "has both `at` and `cron`: leave one out")),
@@ -37,45 +96,85 @@ impl Schedule {
                 "schedule.at",
                 "is missing: give a local time such as 2026-12-01T09:00:00",
             )),
-            (None, Some(_)) => Err(FieldError::new(
-                "schedule.cron",
-                "recurring campaigns are not built yet: give `at`, or launch the campaign each time",
-            )),
             (Some(_), None) if self.until.is_some() => {
                 Err(FieldError::new("schedule.until", "belongs to `cron`: leave it out with `at`"))
             }
-            (Some(at), None) => instant(at, zone),
+            (Some(at), None) => instant("schedule.at", at, zone).map(Plan::Once),
+            (None, Some(cron)) => {
+                let zone = zone.ok_or_else(|| {
+                    let message = "is missing: name the zone of `cron`, such as Asia/Kolkata";
+                    FieldError::new("schedule.time_zone", message)
+                })?;
+                let until = self.until.as_deref().map(|until| last_instant(until, zone)).transpose()?;
+                Recurrence::new(cron, zone, until).map(|recurrence| Plan::Recurring(Box::new(recurrence)))
+            }
         }
     }
 }
 
+/// The end of a recurrence.
+fn last_instant(until: &str, zone: Tz) -> Result<DateTime<Utc>, FieldError> {
+    let field = "schedule.until";
+    match NaiveDate::parse_from_str(until.trim(), "%Y-%m-%d") {
+        Ok(date) => instant(field, &format!("{date}T23:59:59"), Some(zone)),
+        Err(_) => instant(field, until, Some(zone)),
+    }
+}
+
 /// The instant of `at`: an RFC 3339 time with an offset, or a local time of `zone`.
-fn instant(at: &str, zone: Option<Tz>) -> Result<DateTime<Utc>, FieldError> {
+fn instant(field: &str, at: &str, zone: Option<Tz>) -> Result<DateTime<Utc>, FieldError> {
     let at = at.trim();
     let instant = match (DateTime::parse_from_rfc3339(at), zone) {
         (Ok(instant), _) => instant.with_timezone(&Utc),
-        (Err(_), Some(zone)) => in_zone(local_time(at)?, zone)
-            .ok_or_else(|| FieldError::new("schedule.at", "is not a time of that time zone"))?,
+        (Err(_), Some(zone)) => in_zone(local_time(field, at)?, zone)
+            .ok_or_else(|| FieldError::new(field, "is not a time of that time zone"))?,
         (Err(_), None) => {
-            local_time(at)?;
+            local_time(field, at)?;
             let message = "is missing: name the zone of `at`, such as Asia/Kolkata";
             return Err(FieldError::new("schedule.time_zone", message));
         }
     };
     if !(2000..=9000).contains(&instant.year()) {
-        return Err(FieldError::new("schedule.at", "must lie between the years 2000 and 9000"));
+        return Err(FieldError::new(field, "must lie between the years 2000 and 9000"));
     }
     Ok(instant)
 }
 
-fn local_time(text: &str) -> Result<NaiveDateTime, FieldError> {
+fn local_time(field: &str, text: &str) -> Result<NaiveDateTime, FieldError> {
     let forms = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M"];
     forms.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok()).ok_or_else(|| {
-        FieldError::new(
-            "schedule.at",
-            format!("`{}` is not a local time such as 2026-12-01T09:00:00", short(text)),
-        )
+        FieldError::new(field, format!("`{}` is not a local time such as 2026-12-01T09:00:00", short(text)))
     })
+}
+
+/// Whether something that was due is still to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timeliness {
+    /// Not before then.
+    Early,
+    /// It is time.
+    Due,
+    /// It was due so long ago that a person must decide whether it is still wanted.
+    Late {
+        /// Since when it is due.
+        by: Duration,
+    },
+}
+
+/// How late a firing may be without a person being asked, where nothing else is configured.
+pub const DEFAULT_LATE_AFTER_SECONDS: u32 = 3600;
+
+/// Whether what is due at `due` is to be done at `now`: from then on, and until it is late by more than `late_after`
+/// (after an outage, or in a restored copy of the database).
+#[must_use]
+pub fn timeliness(due: DateTime<Utc>, now: DateTime<Utc>, late_after: std::time::Duration) -> Timeliness {
+    let by = now - due;
+    let tolerated = Duration::from_std(late_after).unwrap_or(Duration::MAX);
+    match by {
+        _ if by < Duration::zero() => Timeliness::Early,
+        _ if by <= tolerated => Timeliness::Due,
+        _ => Timeliness::Late { by },
+    }
 }
 
 /// The instant at which the clocks of `zone` show `local`: the earlier one where they show it twice, the first one
