@@ -129,7 +129,7 @@ const PLACES: &str = "WITH open AS (
         SELECT max(q.id) AS id, i.no FROM requests q CROSS JOIN UNNEST(q.nos) AS i (no)
         WHERE q.task_id = $1 GROUP BY i.no
      ), places AS (
-        SELECT g.no, o.id AS request, r.no AS retry, m.state, m.code,
+        SELECT g.no, coalesce(g.no, o.no, r.no, m.no, t.no) AS number, o.id AS request, r.no AS retry, m.state, m.code,
                m.request_id AS decided, t.n AS troubles
         FROM generate_series(1, $2) AS g (no)
         FULL JOIN open o ON o.no = g.no
@@ -152,7 +152,7 @@ const PLACES: &str = "WITH open AS (
             count(*) AS n,
             count(*) FILTER (WHERE place = 3 AND retry IS NOT NULL AND state <> 6) AS twice,
             count(*) FILTER (WHERE place = 3 AND coalesce(troubles, 0) <> (state >= 5)::int) AS unlisted,
-            min(no) FILTER (WHERE place = 0) AS example
+            min(number) FILTER (WHERE place = 0) AS example
      FROM placed GROUP BY 1, 2, 3";
 
 /// Gives every taken recipient its place by its rows, and names those who have none or two.
@@ -202,8 +202,10 @@ fn count(row: &PgRow, task_id: i64, sums: &mut BTreeMap<(Kind, String), i64>, fi
         }
         _ => {
             let example: Option<i32> = row.get("example");
-            findings
-                .push(format!("{n} recipients are in no place, or beyond the cursor (number {example:?})"));
+            findings.push(format!(
+                "{n} recipients are in no place, or beyond the cursor; the first is number {}",
+                example.unwrap_or(0)
+            ));
         }
     }
 }
@@ -218,7 +220,8 @@ fn compare(
     for key in keys.into_iter().filter(|key| own(key.0)) {
         let (kept, real) = (shown.get(key).copied().unwrap_or(0), recomputed.get(key).copied().unwrap_or(0));
         if kept != real {
-            findings.push(format!("{:?} {}: the counts say {kept}, the rows {real}", key.0, key.1));
+            let code = if key.1.is_empty() { String::new() } else { format!(" {}", key.1) };
+            findings.push(format!("{:?}{code}: the counts say {kept}, the rows {real}", key.0));
         }
     }
 }
