@@ -56,3 +56,6 @@ pub(crate) async fn step(shared: &Shared, lease: &Lease) -> store::Result<bool> 
     }
     Ok(resent > 0)
 }
+
+#[cfg(test)]
+mod tests;

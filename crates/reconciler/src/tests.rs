@@ -36,7 +36,7 @@ fn clock() -> Clock {
 }
 
 /// A running task of thirty recipients who were all accepted.
-async fn task(conn: &mut PgConnection, account: &str) -> i64 {
+pub(crate) async fn task(conn: &mut PgConnection, account: &str) -> i64 {
     let task_id: i64 = sqlx::query_scalar(
         "WITH a AS (
             INSERT INTO audiences (name, status, rows_accepted, heartbeat_at, created_at)
@@ -75,7 +75,7 @@ async fn task(conn: &mut PgConnection, account: &str) -> i64 {
     task_id
 }
 
-fn report(task_id: i64, no: i32, outcome: ReportedOutcome) -> StatusReport {
+pub(crate) fn report(task_id: i64, no: i32, outcome: ReportedOutcome) -> StatusReport {
     let correlation = Some(Correlation { request_id: REQUEST, task_id, no });
     StatusReport { vendor_id: format!("v{no}"), correlation, to: None, outcome, at: Some(now()) }
 }
@@ -85,7 +85,7 @@ fn failed(code: &str) -> ReportedOutcome {
 }
 
 /// Appends one entry for each list of reports.
-async fn append(conn: &mut PgConnection, account: &str, entries: &[Vec<StatusReport>]) {
+pub(crate) async fn append(conn: &mut PgConnection, account: &str, entries: &[Vec<StatusReport>]) {
     let writer = Writer { id: leases::next_writer(conn).await.unwrap(), day: now().date_naive() };
     let bodies: Vec<String> = entries.iter().map(|reports| serde_json::to_string(reports).unwrap()).collect();
     let bodies = bodies.iter().map(String::as_str).collect();
@@ -94,12 +94,12 @@ async fn append(conn: &mut PgConnection, account: &str, entries: &[Vec<StatusRep
     store::inbox::append(conn, writer, now(), &[row]).await.unwrap();
 }
 
-async fn lease(database: &TestDatabase, account: &str) -> Lease {
+pub(crate) async fn lease(database: &TestDatabase, account: &str) -> Lease {
     leases::acquire(&database.open().general, account, Uuid::from_u128(1)).await.unwrap().unwrap().lease
 }
 
-async fn applier(database: &TestDatabase, account: &str) -> Applier {
-    let shared = Shared {
+pub(crate) fn shared(database: &TestDatabase, account: &str) -> Shared {
+    Shared {
         db: database.open(),
         clock: clock(),
         random: Random::new(|| 0.5),
@@ -109,12 +109,15 @@ async fn applier(database: &TestDatabase, account: &str) -> Applier {
         wake_dispatcher: Arc::new(|_| {}),
         steps: Semaphore::new(AT_ONCE),
         chores: Semaphore::new(AT_ONCE),
-    };
-    Applier::new(Arc::new(shared), lease(database, account).await)
+    }
+}
+
+async fn applier(database: &TestDatabase, account: &str) -> Applier {
+    Applier::new(Arc::new(shared(database, account)), lease(database, account).await)
 }
 
 /// (state, code) of a message.
-async fn message(conn: &mut PgConnection, task_id: i64, no: i32) -> (i16, Option<String>) {
+pub(crate) async fn message(conn: &mut PgConnection, task_id: i64, no: i32) -> (i16, Option<String>) {
     sqlx::query_as("SELECT state, code FROM messages WHERE task_id = $1 AND no = $2")
         .bind(task_id)
         .bind(no)
@@ -123,7 +126,7 @@ async fn message(conn: &mut PgConnection, task_id: i64, no: i32) -> (i16, Option
         .unwrap()
 }
 
-async fn count(conn: &mut PgConnection, statement: &'static str) -> i64 {
+pub(crate) async fn count(conn: &mut PgConnection, statement: &'static str) -> i64 {
     sqlx::query_scalar(statement).fetch_one(conn).await.unwrap()
 }
 
