@@ -39,6 +39,9 @@ async fn readyz(State(state): State<AppState>) -> Response {
     if !(state.live.is_lease_loop_alive)() {
         return not_ready("the loop that renews leases does not run");
     }
+    if (state.live.is_database_away)() {
+        return not_ready("outcomes cannot be recorded in the database; nothing is sent until they can");
+    }
     (StatusCode::OK, "ready\n").into_response()
 }
 

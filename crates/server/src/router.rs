@@ -8,7 +8,13 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, extract::DefaultBodyLimit, middleware};
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request},
+    http::{Method, StatusCode},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
@@ -19,11 +25,14 @@ use crate::{
     api, auth,
     extract::LIMIT_JSON_BYTES,
     health, openapi,
-    problem::{no_such_method, no_such_route},
+    problem::{Problem, no_such_method, no_such_route},
     state::AppState,
     webhooks::{self, Front},
 };
 
+/// How long it may take until an answer begins. The database may never answer, and what it was asked by would keep its
+/// connection; the longest that is done for a person goes through a large audience once.
+const ANSWER: Duration = Duration::from_secs(60);
 /// How long requests that are under way may take to end after the shutdown.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -32,7 +41,9 @@ pub fn router(state: AppState) -> Router {
     let (api, described) =
         OpenApiRouter::with_openapi(openapi::description()).nest("/api/v1", api::routes()).split_for_parts();
     let described = openapi::finish(described);
-    let api = api.route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token));
+    let api = api
+        .route_layer(middleware::from_fn_with_state(state.clone(), auth::require_token))
+        .route_layer(middleware::from_fn(in_time));
     Router::new()
         .merge(api)
         .merge(SwaggerUi::new("/api/docs").url("/api/openapi.json", described))
@@ -42,6 +53,21 @@ pub fn router(state: AppState) -> Router {
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .with_state(state)
+}
+
+/// Answers in any case. Uploads take as long as their sender does, and have limits of their own.
+async fn in_time(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if request.method() == Method::POST && (path.ends_with("/audiences") || path.ends_with("/import")) {
+        return next.run(request).await;
+    }
+    match tokio::time::timeout(ANSWER, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let detail = "the database has not answered in time; look whether this was done, and try again";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response()
+        }
+    }
 }
 
 /// Hands the same service to every connection.
