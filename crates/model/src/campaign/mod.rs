@@ -4,6 +4,7 @@
 //! judged elsewhere.
 
 mod canary;
+mod open_hours;
 mod recurrence;
 mod schedule;
 mod window;
@@ -15,9 +16,10 @@ use serde::{Deserialize, Serialize};
 use crate::FieldError;
 
 pub use canary::Canary;
+pub use open_hours::{OpenHours, SEARCH_DAYS};
 pub use recurrence::Recurrence;
 pub use schedule::{DEFAULT_LATE_AFTER_SECONDS, Plan, Schedule, Timeliness, in_zone, timeliness};
-pub use window::SendingWindow;
+pub use window::{SendingWindow, Window, WindowZone};
 
 /// How often a message is tried, where the campaign does not say.
 pub const DEFAULT_MAX_ATTEMPTS: i32 = 5;

@@ -240,4 +240,17 @@ mod tests {
         assert_eq!(both.starts_at().unwrap_err().field, "schedule");
         assert_eq!(Schedule::default().starts_at().unwrap_err().field, "schedule.at");
     }
+
+    #[test]
+    fn a_firing_is_late_only_beyond_the_tolerance() {
+        let due = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let hour = std::time::Duration::from_secs(u64::from(DEFAULT_LATE_AFTER_SECONDS));
+        let after = |ms| timeliness(due, due + Duration::milliseconds(ms), hour);
+        assert_eq!(after(-1), Timeliness::Early);
+        assert_eq!(after(0), Timeliness::Due);
+        assert_eq!(after(3_600_000), Timeliness::Due);
+        assert_eq!(after(3_600_001), Timeliness::Late { by: Duration::milliseconds(3_600_001) });
+        assert_eq!(timeliness(due, DateTime::<Utc>::MAX_UTC, std::time::Duration::MAX), Timeliness::Due);
+        assert_eq!(timeliness(due, due, std::time::Duration::ZERO), Timeliness::Due);
+    }
 }
