@@ -9,6 +9,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::faults::FaultAction;
 use crate::pump;
@@ -29,13 +30,14 @@ enum Ending {
     Hang(Duration),
     Break(Break),
     Half,
+    Large(u64),
 }
 
 /// An answer that was decided, before it is sent.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     content_type: &'static str,
-    retry_after_seconds: Option<u32>,
+    retry_after: Option<HeaderValue>,
     body: Bytes,
     ending: Ending,
     /// Time until the answer leaves.
@@ -47,7 +49,7 @@ pub(crate) struct Answer {
 impl Answer {
     fn new(status: u16, content_type: &'static str, body: Bytes) -> Answer {
         let (ending, pause, early) = (Ending::Normal, Duration::ZERO, Vec::new());
-        Answer { status, content_type, retry_after_seconds: None, body, ending, pause, early }
+        Answer { status, content_type, retry_after: None, body, ending, pause, early }
     }
 
     pub(crate) fn json(status: u16, body: &impl Serialize) -> Answer {
@@ -55,7 +57,7 @@ impl Answer {
     }
 
     pub(crate) fn retry_after(mut self, seconds: Option<u32>) -> Answer {
-        self.retry_after_seconds = seconds;
+        self.retry_after = seconds.map(HeaderValue::from);
         self
     }
 
@@ -70,6 +72,11 @@ impl Answer {
                 if let Some(body) = body {
                     answer.body = Bytes::copy_from_slice(body.as_bytes());
                 }
+                Some(answer)
+            }
+            FaultAction::Throttle { retry_after } => {
+                let mut answer = error(429, "throttled on purpose");
+                answer.retry_after = HeaderValue::from_str(retry_after).ok();
                 Some(answer)
             }
             FaultAction::HangBeforeAccept { for_ms } => {
@@ -103,6 +110,8 @@ impl Answer {
             Some(FaultAction::CloseAfterAccept) => self.ending = Ending::Break(Break::Close),
             Some(FaultAction::ResetAfterAccept) => self.ending = Ending::Break(Break::Reset),
             Some(FaultAction::HalfBody) => self.ending = Ending::Half,
+            Some(FaultAction::LargeBody { bytes }) => self.ending = Ending::Large(*bytes),
+            Some(FaultAction::RepeatIds) => self.body = with_one_id(&self.body),
             Some(FaultAction::GarbageBody) => {
                 self.body = Bytes::from_static(b"\x1f\x8b{\"ret_co\x00\xff\xfe");
             }
@@ -134,6 +143,7 @@ impl Answer {
         match self.ending {
             Ending::Normal => self.response(),
             Ending::Half => self.half_response(),
+            Ending::Large(bytes) => self.large_response(bytes),
             Ending::Hang(time) => {
                 tokio::time::sleep(time).await;
                 broken(Break::Close)
@@ -147,9 +157,18 @@ impl Answer {
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::OK);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
-        if let Some(seconds) = self.retry_after_seconds {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        if let Some(retry_after) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, retry_after);
         }
+        response
+    }
+
+    /// Spaces without end nearly, in parts, so that nobody is told how many there are.
+    fn large_response(self, bytes: u64) -> Response {
+        const PART: &[u8] = &[b' '; 65_536];
+        let parts = (0..bytes.div_ceil(PART.len() as u64)).map(|_| Ok::<_, std::io::Error>(PART));
+        let mut response = self.response();
+        *response.body_mut() = Body::from_stream(futures::stream::iter(parts));
         response
     }
 
@@ -174,4 +193,25 @@ fn broken(kind: Break) -> Response {
     let mut response = Response::new(Body::empty());
     response.extensions_mut().insert(kind);
     response
+}
+
+/// The answer with the same id for each of its messages.
+fn with_one_id(body: &[u8]) -> Bytes {
+    fn replace(value: &mut Value) {
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    match value {
+                        Value::String(id) if name == "id" || name == "sid" => *id = "the-same-id".to_owned(),
+                        value => replace(value),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(replace),
+            _ => {}
+        }
+    }
+    let mut document = serde_json::from_slice(body).unwrap_or(Value::Null);
+    replace(&mut document);
+    serde_json::to_vec(&document).unwrap_or_default().into()
 }

@@ -40,6 +40,11 @@ pub enum FaultAction {
         #[serde(default)]
         body: Option<String>,
     },
+    /// Nothing is accepted; 429 with this header `Retry-After`, however odd.
+    Throttle {
+        /// The header, as it stands.
+        retry_after: String,
+    },
     /// Everything valid is accepted, yet the answer has this status.
     StatusAfterAccept {
         /// The status, such as 500 or 504.
@@ -87,6 +92,13 @@ pub enum FaultAction {
     },
     /// Accepts, then breaks off in the middle of the answer's body.
     HalfBody,
+    /// Accepts, then answers with a body of so many bytes.
+    LargeBody {
+        /// How many.
+        bytes: u64,
+    },
+    /// Accepts; every message's id in the answer is the same.
+    RepeatIds,
     /// Exotel: accepts all, leaves the last items out of the answer.
     MissingItems {
         /// How many items.

@@ -94,6 +94,22 @@ async fn exotels_items_can_be_missing_extra_or_in_another_order() {
 }
 
 #[tokio::test]
+async fn answers_can_be_large_throttled_oddly_and_give_one_id_to_all() {
+    let simulator = with(FaultAction::LargeBody { bytes: 1_000_000 }).await;
+    let (status, _, body) = raw_exotel(&simulator, &["+919999000002"]).await.unwrap();
+    assert!(status == 202 && body.len() >= 1_000_000, "{status}, {} bytes", body.len());
+    let simulator = with(FaultAction::Throttle { retry_after: "soon".into() }).await;
+    let (status, headers, _) = raw_exotel(&simulator, &["+919999000002"]).await.unwrap();
+    assert_eq!((status, headers["retry-after"].to_str().unwrap()), (429, "soon"));
+    assert_eq!(simulator.accepted_total(), 0);
+    let simulator = with(FaultAction::RepeatIds).await;
+    let (_, answer) = exotel(&simulator, exotel_text(&["+919999000002", "+919999000003"])).await;
+    let items = answer["response"]["whatsapp"]["messages"].as_array().unwrap();
+    assert!(items.iter().all(|item| item["data"]["sid"] == "the-same-id"), "{answer}");
+    assert_eq!((items.len(), simulator.accepted_total()), (2, 2));
+}
+
+#[tokio::test]
 async fn codes_for_chosen_recipients() {
     let code = |code| FaultAction::MessageCode { code, message: None };
     let simulator = Simulator::start(SimulatorOptions {
