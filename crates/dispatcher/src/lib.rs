@@ -18,6 +18,7 @@ mod live;
 mod ownership;
 mod pace;
 mod pacer;
+mod recent;
 mod run;
 mod slots;
 mod trust;

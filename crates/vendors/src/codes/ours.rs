@@ -20,7 +20,7 @@ pub const UNREADABLE_ANSWER: &str = "unreadable_answer";
 pub const ANSWER_TOO_LARGE: &str = "answer_too_large";
 /// An answer that says nothing about this message.
 pub const MISSING_IN_ANSWER: &str = "missing_in_answer";
-/// An answer that gives one id to two messages.
+/// An id that the vendor gave to two messages, in one answer or in two.
 pub const DUPLICATE_IN_ANSWER: &str = "duplicate_in_answer";
 /// A report of failure without a code.
 pub const NO_CODE: &str = "no_code";
@@ -85,7 +85,7 @@ pub(super) const TABLE: &[CodeEntry] = &[
     ours(
         DUPLICATE_IN_ANSWER,
         does(Disposition::Unknown),
-        "the vendor's answer gives one id to several messages",
+        "the vendor gave one id to several messages",
         WAIT_FOR_EVIDENCE,
     ),
     ours(
