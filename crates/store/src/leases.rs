@@ -6,7 +6,7 @@
 use sqlx::{PgConnection, PgPool, Row as _};
 use uuid::Uuid;
 
-use crate::{Error, Result, sql};
+use crate::{Error, Result, sql, unknown};
 
 /// How long a lease lasts without renewal, in seconds. Long enough for five renewals to fail.
 const LEASE_SECONDS: f64 = 30.0;
@@ -97,6 +97,8 @@ async fn begin_anew(conn: &mut PgConnection, account: &str) -> Result<()> {
         .execute(&mut *conn)
         .await
         .map_err(Error::database("pausing the tasks of a restored database"))?;
+    // They may have been sent again since.
+    unknown::hold(conn, account).await?;
     // Numbers that were given out since the backup must not name other requests now: late reports bear them.
     sql::query("SELECT setval('request_ids', nextval('request_ids') + $1)")
         .bind(REQUEST_ID_LEAP)

@@ -213,9 +213,21 @@ async fn the_tasks_of_a_restored_database_are_paused() {
     let mut conn = database.connect().await;
     let task_id = running_task(&mut conn).await;
     let first = lease(&database).await;
+    sqlx::query(
+        "INSERT INTO unknowns (task_id, no, account, request_id, since, requested_at, deadline_at, is_first_call,
+                               ask_at, resend_at)
+         VALUES ($1, 1, 'main', 1, now(), now(), now(), true, now(), now())",
+    )
+    .bind(task_id)
+    .execute(&mut conn)
+    .await
+    .unwrap();
     sqlx::query("UPDATE account_leases SET database_identity = 'another'").execute(&mut conn).await.unwrap();
     let second = lease(&database).await;
     assert_eq!(second.epoch, first.epoch + 1);
+    // Nor is anybody sent to again by itself; asking about them does no harm.
+    let held = "SELECT resend_at IS NULL AND ask_at IS NOT NULL FROM unknowns";
+    assert!(sqlx::query_scalar::<_, bool>(held).fetch_one(&mut conn).await.unwrap());
     let fresh = intent(1, task_id, Source::Fresh { from: 0, to: 3 }, 1..=3);
     assert_eq!(commit(&mut conn, &second, &[fresh]).await, [Committed::Dropped]);
 }
