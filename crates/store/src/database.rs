@@ -35,6 +35,9 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 const HOT: [(&str, &str); 3] =
     [("plan_cache_mode", "force_generic_plan"), ("enable_seqscan", "off"), ("jit", "off")];
 
+/// SQLSTATE: there is no such table.
+const NO_TABLE: &str = "42P01";
+
 /// How long a step of the hot path may take: what is sent next waits for it. Usual are milliseconds; a disk that has to
 /// write out much may stall for a second or two.
 pub const LIMIT_HOT: Duration = Duration::from_secs(5);
@@ -197,11 +200,16 @@ impl Database {
         let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
         let attempted = "reading the schema's version";
         let mut connection = self.background.acquire().await.map_err(Error::database(attempted))?;
-        let applied: Option<i64> =
+        let asked: sqlx::Result<Option<i64>> =
             sql::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
                 .fetch_one(&mut connection)
-                .await
-                .map_err(Error::database(attempted))?;
+                .await;
+        let applied = match asked {
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(NO_TABLE) => {
+                return Ok(false);
+            }
+            asked => asked.map_err(Error::database(attempted))?,
+        };
         Ok(applied == Some(newest))
     }
 

@@ -28,6 +28,7 @@ pub mod private_cluster;
 pub mod progress;
 pub mod recipients;
 pub mod rejects;
+pub mod replies;
 pub mod reports;
 pub mod retention;
 pub mod runs;
@@ -41,6 +42,6 @@ pub mod unknown;
 
 pub use database::{Database, Kept};
 pub use error::{Error, Result};
-pub use sql::{begin_hot_in, begin_in};
+pub use sql::{begin_hot_in, begin_in, begin_patient_in};
 pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 pub use sqlx::{PgConnection, PgPool, PgTransaction, Postgres, pool::PoolConnection};

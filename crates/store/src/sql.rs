@@ -28,6 +28,9 @@ static IS_POOLED: AtomicBool = AtomicBool::new(false);
 /// everywhere is said each time: a node that stands still must not hold its locks for longer.
 const BEGIN: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '10s'";
 
+/// The same for who waits for somebody in the middle, as an import does for its upload.
+const BEGIN_PATIENT: &str = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = '90s'";
+
 /// The same on the hot path.
 static BEGIN_HOT: LazyLock<String> = LazyLock::new(|| {
     let mut begin = "BEGIN".to_owned();
@@ -63,6 +66,14 @@ pub(crate) async fn begin_hot(conn: &mut PgConnection) -> sqlx::Result<PgTransac
 /// There is none: the database is away, or all are in use.
 pub async fn begin_in(pool: &PgPool) -> sqlx::Result<PgTransaction<'static>> {
     if is_pooled() { pool.begin_with(BEGIN).await } else { pool.begin().await }
+}
+
+/// A transaction that may wait for somebody.
+///
+/// # Errors
+/// As [`begin_in`].
+pub async fn begin_patient_in(pool: &PgPool) -> sqlx::Result<PgTransaction<'static>> {
+    if is_pooled() { pool.begin_with(BEGIN_PATIENT).await } else { pool.begin().await }
 }
 
 /// A transaction of the hot path on a connection of the pool.

@@ -30,7 +30,7 @@ impl Writing {
         let Some(first) = self.chunks.recv().await else {
             return self.join(Err(ImportError::Interrupted)).await.map(drop);
         };
-        let mut transaction = match self.pool.begin().await {
+        let mut transaction = match store::begin_patient_in(&self.pool).await {
             Ok(transaction) => transaction,
             Err(error) => {
                 let error = store::Error::database("beginning to write an audience")(error);
