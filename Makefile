@@ -21,7 +21,7 @@ demo:
 	@$(CARGO) run --quiet -p campaignd -- demo $(if $(CSV),--csv "$$CSV") $(ARGS)
 
 test:
-	@scripts/ensure.sh rust postgres
+	@scripts/ensure.sh rust postgres pgbouncer
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 		$(CARGO) test --workspace $(HOOKS) --doc --quiet && \
 		$(CARGO) nextest run --workspace $(HOOKS) --no-fail-fast $(ARGS); \

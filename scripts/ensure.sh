@@ -43,6 +43,20 @@ ensure_postgres() {
     has_postgres || fail "PostgreSQL was installed, but initdb and postgres are not where they are expected."
 }
 
+# What the tests of several nodes put between the daemons and PostgreSQL. Nothing of it runs by itself afterwards.
+ensure_pgbouncer() {
+    for program in /usr/sbin/pgbouncer /usr/bin/pgbouncer /usr/local/bin/pgbouncer; do
+        [ -x "$program" ] && return 0
+    done
+    may_install || fail "PgBouncer is missing: tests put it in front of PostgreSQL." \
+        "Install it, for example with: sudo apt-get install pgbouncer"
+    install pgbouncer
+    # Debian's package starts one for everybody, where a service manager runs.
+    if command -v systemctl >/dev/null 2>&1; then
+        systemctl disable --now --quiet pgbouncer 2>/dev/null || true
+    fi
+}
+
 ensure_rust() {
     if ! command -v cargo >/dev/null 2>&1; then
         if [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
@@ -87,7 +101,7 @@ ensure_valgrind() {
 
 for need in "$@"; do
     case "$need" in
-        rust | postgres | lints | valgrind) "ensure_$need" ;;
-        *) fail "scripts/ensure.sh: unknown need: $need (known: rust, postgres, lints, valgrind)" ;;
+        rust | postgres | pgbouncer | lints | valgrind) "ensure_$need" ;;
+        *) fail "scripts/ensure.sh: unknown need: $need (known: rust, postgres, pgbouncer, lints, valgrind)" ;;
     esac
 done

@@ -10,6 +10,7 @@
 
 mod a_halt_stands_until_lifted;
 mod a_messy_spreadsheet_is_imported_with_a_reason_for_each_bad_row;
+mod a_node_that_lost_its_lease_does_nothing;
 mod a_number_that_fails_is_left_alone_until_it_writes;
 mod a_paused_task_takes_nobody_and_resumes;
 mod a_person_is_erased_on_request;
@@ -22,6 +23,7 @@ mod counts_add_up_at_every_instant;
 mod each_vendor_sends_each_recipient_one_message;
 mod early_doubled_and_reordered_callbacks_change_nothing;
 mod harness;
+mod it_works_behind_a_pooler;
 mod kill_nine_sends_nobody_twice;
 mod no_secret_is_shown;
 mod sigterm_loses_nobody;

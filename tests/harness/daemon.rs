@@ -39,6 +39,11 @@ impl Daemon {
         daemon
     }
 
+    /// Sets a variable of its environment, from its next start on.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Where its interface is.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)

@@ -4,20 +4,24 @@
 //! configuration file, signals and HTTP. Processes are ended by their id when a world is dropped, also by a panic.
 
 pub mod account;
+pub mod balancer;
 pub mod campaign;
 pub mod daemon;
 pub mod hooks;
 pub mod ledger;
 pub mod people;
+pub mod pooler;
 pub mod proxy;
 pub mod wait;
 pub mod world;
 
 pub use self::{
     account::Account,
+    balancer::Balancer,
     campaign::{campaign, template, text},
     ledger::{assert_nobody_twice, places},
     people::{People, csv_of, phone},
+    pooler::Pooler,
     wait::{wait_until, within},
     world::World,
 };

@@ -10,7 +10,7 @@ use simulator::{Simulator, SimulatorOptions};
 use store::{private_cluster::TemporaryDataDir, testing};
 
 use super::{
-    Account, People,
+    Account, Balancer, People, Pooler,
     daemon::{self, Daemon, TOKEN},
     wait::{wait_until, within},
 };
@@ -25,6 +25,9 @@ pub struct Worlds {
     accounts: Vec<Account>,
     environment: Vec<(String, String)>,
     has_private_cluster: bool,
+    database_url: Option<String>,
+    has_pooler: bool,
+    has_balancer: bool,
 }
 
 impl Worlds {
@@ -52,6 +55,24 @@ impl Worlds {
         self
     }
 
+    /// The daemons reach the database through a pooler in transaction mode.
+    pub fn pooler(mut self) -> Self {
+        self.has_pooler = true;
+        self
+    }
+
+    /// The daemon's database is this one instead of a new one of the tests' server.
+    pub fn database_url(mut self, url: String) -> Self {
+        self.database_url = Some(url);
+        self
+    }
+
+    /// Vendors reach any node that lives, instead of the first one alone.
+    pub fn balancer(mut self) -> Self {
+        self.has_balancer = true;
+        self
+    }
+
     /// Starts vendors, database and one daemon, which is ready.
     pub async fn start(self) -> World {
         let mut world = self.prepare().await;
@@ -67,10 +88,16 @@ impl Worlds {
         if self.accounts.is_empty() {
             self.accounts = vec![Account::exotel(), Account::sobot_io(), Account::sobot_in()];
         }
-        let database = if self.has_private_cluster { None } else { Some(testing::database().await) };
+        let is_elsewhere = self.has_private_cluster || self.database_url.is_some();
+        let database = if is_elsewhere { None } else { Some(testing::database().await) };
         let simulator = Simulator::start(self.simulator.clone()).await.unwrap();
         let folder = testing::data_dir("promise");
-        World { nodes: Vec::new(), simulator, database, how: self, folder }
+        let pooler = match &database {
+            Some(database) if self.has_pooler => Some(Pooler::start(database, folder.path()).await),
+            _ => None,
+        };
+        let balancer = self.has_balancer.then(Balancer::start);
+        World { nodes: Vec::new(), simulator, balancer, pooler, database, how: self, folder }
     }
 }
 
@@ -80,6 +107,9 @@ pub struct World {
     nodes: Vec<Daemon>,
     /// The vendors.
     pub simulator: Simulator,
+    balancer: Option<Balancer>,
+    /// What stands between the daemons and the database, when anything does.
+    pub pooler: Option<Pooler>,
     /// The database, unless the daemon runs its own.
     pub database: Option<testing::TestDatabase>,
     how: Worlds,
@@ -98,12 +128,24 @@ impl World {
         let number = self.nodes.len();
         let folder = daemon::folder(self.folder.path(), number);
         let port = daemon::free_port();
-        let public_port = self.nodes.first().map_or_else(|| format!("http://127.0.0.1:{port}"), Daemon::url);
+        let first = || self.nodes.first().map_or_else(|| format!("http://127.0.0.1:{port}"), Daemon::url);
+        let public_port = self.balancer.as_ref().map_or_else(first, Balancer::url);
+        if let Some(balancer) = &self.balancer {
+            balancer.add(port);
+        }
         let mut config = String::new();
         writeln!(config, "[server]\nlisten = \"127.0.0.1:{port}\"\npublic_url = \"{public_port}\"").unwrap();
         writeln!(config, "[database]\ndata_dir = \"{}\"", folder.join("data").display()).unwrap();
-        if let Some(database) = &self.database {
-            writeln!(config, "url = \"{}\"", database.url()).unwrap();
+        match (&self.database, &self.pooler) {
+            (Some(database), Some(pooler)) => {
+                writeln!(config, "url = \"{}\"\npooler = true", pooler.url()).unwrap();
+                writeln!(config, "migrations_url = \"{}\"", database.url()).unwrap();
+            }
+            (Some(database), None) => writeln!(config, "url = \"{}\"", database.url()).unwrap(),
+            (None, _) => {}
+        }
+        if let Some(url) = &self.how.database_url {
+            writeln!(config, "url = \"{url}\"").unwrap();
         }
         for account in &self.how.accounts {
             config.push_str(&account.toml(&self.simulator.url()));
@@ -143,6 +185,11 @@ impl World {
         &mut self.nodes[number]
     }
 
+    /// A node's process, to be looked at.
+    pub fn process(&self, number: usize) -> &Daemon {
+        &self.nodes[number]
+    }
+
     /// The first node's process.
     pub fn daemon(&mut self) -> &mut Daemon {
         self.node(0)
@@ -167,6 +214,11 @@ impl World {
     /// The account with this number, in the order of the configuration.
     pub fn account(&self, number: usize) -> &Account {
         &self.how.accounts[number]
+    }
+
+    /// Where vendors reach any node that lives.
+    pub fn balanced_url(&self) -> String {
+        self.balancer.as_ref().expect("the world has a balancer").url()
     }
 
     /// A page of the first node, for calls that the typed client does not make.
