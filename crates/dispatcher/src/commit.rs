@@ -271,7 +271,7 @@ async fn commit(
     work: &Work<'_>,
     is_unanswered: &AtomicBool,
 ) -> Option<Vec<Committed>> {
-    let mut is_careful = false;
+    let (mut is_careful, mut is_told) = (false, false);
     let mut limit = LIMIT_HOT;
     loop {
         let tried = try_commit(shared, owner, database, work, is_careful, limit).await;
@@ -285,7 +285,7 @@ async fn commit(
             }
             Ok(Commit::Unanswered(results, error)) => {
                 is_unanswered.store(true, Ordering::Release);
-                note_away(owner, &error);
+                note_away(owner);
                 tracing::warn!(account.name = owner.account.config.name, %error,
                     "a commit was not answered; what became of it is asked before anything is repeated");
                 match is_committed(shared, owner, work.number).await {
@@ -312,15 +312,21 @@ async fn commit(
         if error.is_timeout() {
             limit = (limit * 2).min(LIMIT_LONGEST);
         }
-        note_away(owner, &error);
+        // Once a group, so that the log says why and is not filled with it.
+        if !std::mem::replace(&mut is_told, true) {
+            tracing::warn!(account.name = owner.account.config.name, %error, "trying again to record");
+        }
+        note_away(owner);
         tokio::time::sleep(RETRY).await;
     }
 }
 
-pub(crate) fn note_away(owner: &Owner, error: &dyn std::fmt::Display) {
+pub(crate) fn note_away(owner: &Owner) {
     if !owner.account.database_is_away.swap(true, Ordering::AcqRel) {
-        tracing::error!(account.name = owner.account.config.name, %error,
-            "outcomes cannot be recorded; nothing is sent until they can");
+        tracing::error!(
+            account.name = owner.account.config.name,
+            "outcomes cannot be recorded; nothing is sent until they can"
+        );
     }
 }
 

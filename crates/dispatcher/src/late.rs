@@ -60,7 +60,7 @@ pub(crate) async fn attend(
     if let Ok(ended) = tokio::time::timeout(LATE, &mut commit).await {
         return Ended::of(ended, false);
     }
-    note_away(owner, &"the database has not answered yet");
+    note_away(owner);
     let mut keeper = Keeper { shared, owner, claim, are_withdrawn: false };
     keeper.keep(known(work.recorded)).await;
     let mut fresh = Vec::new();

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use store::{
     Error,
-    database::LIMIT_HOT,
+    database::{LIMIT_HOT, LIMIT_LAST},
     leases::{self, Acquired, Lease},
 };
 use tokio::{sync::watch, task::JoinHandle};
@@ -196,7 +196,8 @@ async fn drain(shared: &Shared, mut owned: HashMap<String, Owned>) {
                 release(shared, &owner.lease).await;
             }
         }
-        if let Err(error) = renew(shared, &owned).await {
+        let renewed = shared.db.within(LIMIT_LAST, "renewing leases", renew(shared, &owned));
+        if let Err(error) = renewed.await {
             tracing::warn!(%error, "leases cannot be renewed while stopping");
         }
         // Calls end within their timeout; looked at often enough to stop quickly.
@@ -208,7 +209,7 @@ async fn drain(shared: &Shared, mut owned: HashMap<String, Owned>) {
         let mut conn = shared.db.leases.acquire().await.map_err(Error::database("ending"))?;
         leases::farewell(&mut conn, shared.node).await
     };
-    if let Err(error) = shared.db.within(LIMIT_HOT, "ending", farewell).await {
+    if let Err(error) = shared.db.within(LIMIT_LAST, "ending", farewell).await {
         tracing::warn!(%error, "cannot say that this node ends");
     }
 }
@@ -218,7 +219,7 @@ async fn release(shared: &Shared, lease: &Lease) {
         let mut conn = shared.db.leases.acquire().await.map_err(Error::database("releasing a lease"))?;
         leases::release(&mut conn, shared.node, lease).await
     };
-    if let Err(error) = shared.db.within(LIMIT_HOT, "releasing a lease", released).await {
+    if let Err(error) = shared.db.within(LIMIT_LAST, "releasing a lease", released).await {
         tracing::warn!(account.name = lease.account, %error, "the lease is not released; it expires by itself");
     }
 }

@@ -43,8 +43,11 @@ const NO_TABLE: &str = "42P01";
 pub const LIMIT_HOT: Duration = Duration::from_secs(5);
 /// How long a step beside the hot path may take. Some go through thousands of rows.
 pub const LIMIT_STEP: Duration = Duration::from_secs(10);
-/// How long a wait for a connection may take, the time to open one included.
-const LIMIT_ACQUIRE: Duration = Duration::from_secs(5);
+/// How long what a process says at its end may take: who kills it after half a minute must find it gone, and leases end by
+/// themselves.
+pub const LIMIT_LAST: Duration = Duration::from_secs(2);
+/// How long a wait for a connection may take, the time to open one included. Opening one takes some milliseconds.
+const LIMIT_ACQUIRE: Duration = Duration::from_secs(3);
 /// How long an idle connection may take to say that it lives. Beyond that a new one is quicker.
 const LIMIT_PING: Duration = Duration::from_secs(2);
 
@@ -218,7 +221,7 @@ impl Database {
         let pools = [&self.general, &self.background, &self.hot, &self.inbox, &self.leases];
         let closed = close_all(pools);
         // Connections that nothing answers from are not worth waiting for.
-        let _ = tokio::time::timeout(LIMIT_ACQUIRE, closed).await;
+        let _ = tokio::time::timeout(LIMIT_LAST, closed).await;
     }
 }
 
