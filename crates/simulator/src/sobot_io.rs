@@ -156,7 +156,7 @@ fn decide(world: &World, at_us: u64, headers: &HeaderMap, body: &[u8]) -> Answer
         answer.pause = pause;
         return answer;
     }
-    let mut answer = match checked(world, &request) {
+    let answer = match checked(world, &request) {
         Err((code, reason)) => {
             arrived(account, from, 0, 200);
             refuse(world, at_us, account, &request, code, &reason)
@@ -173,10 +173,12 @@ fn decide(world: &World, at_us: u64, headers: &HeaderMap, body: &[u8]) -> Answer
                     _ => 0,
                 };
                 arrived(account, from, 1, 200);
-                accept(world, at_us, account, from, &message, failure).spoiled(fault.action.as_ref(), error)
+                accept(world, at_us, account, from, &message, failure)
             }
         },
     };
+    // Refusals are lost as well.
+    let mut answer = answer.spoiled(fault.action.as_ref(), error);
     answer.pause = pause;
     answer
 }
