@@ -12,7 +12,7 @@ use std::{
 
 use axum::{
     Router,
-    body::{Body, HttpBody as _},
+    body::{Body, BodyDataStream, HttpBody as _},
     extract::{Request, State},
     http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse as _, Response},
@@ -32,6 +32,10 @@ use crate::{
 const LIMIT_BYTES: usize = 3 * 1024 * 1024;
 /// How long a callback's body may take to come, and how long storing it may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// What is refused unread is read to its end all the same, up to this size and for so long: who still writes when the
+/// connection is closed sees it break, and never the answer.
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
+const LINGER: Duration = Duration::from_secs(5);
 
 /// `/webhooks/{account}/{token}`, among the other routes: [`Front`] takes what it can before they are asked.
 pub fn routes() -> Router<AppState> {
@@ -93,6 +97,7 @@ async fn receive(state: &AppState, request: Request) -> Answer<StatusCode> {
     // One answer for an unknown account, a wrong token and what is no text, so that nobody can try names.
     let (Some(account), Some(true)) = (known, expected.map(|expected| expected.is(token))) else {
         state.counters.foreign_webhooks.fetch_add(1, Ordering::Relaxed);
+        discard(&head.headers, &mut body.into_data_stream()).await;
         return Err(Problem::new(
             StatusCode::NOT_FOUND,
             "no account has this callback URL; `campaignd account show NAME --reveal` prints the right one",
@@ -138,14 +143,19 @@ async fn read(headers: &HeaderMap, body: Body) -> Answer<String> {
     };
     let told =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let mut stream = body.into_data_stream();
     if told.is_some_and(|bytes| bytes > LIMIT_BYTES) {
+        discard(headers, &mut stream).await;
         return Err(too_large());
     }
-    let collected = tokio::time::timeout(TIMEOUT, collect(body)).await;
+    let collected = tokio::time::timeout(TIMEOUT, collect(&mut stream)).await;
     let bytes = collected
         .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took too long to come"))?
-        .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "the body broke off"))?
-        .ok_or_else(too_large)?;
+        .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "the body broke off"))?;
+    let Some(bytes) = bytes else {
+        discard(headers, &mut stream).await;
+        return Err(too_large());
+    };
     let text = String::from_utf8(bytes)
         .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "the body is no UTF-8"))?;
     if text.contains('\0') {
@@ -155,8 +165,7 @@ async fn read(headers: &HeaderMap, body: Body) -> Answer<String> {
 }
 
 /// The body; none when it has more than a callback may have.
-async fn collect(body: Body) -> Result<Option<Vec<u8>>, axum::Error> {
-    let mut stream = body.into_data_stream();
+async fn collect(stream: &mut BodyDataStream) -> Result<Option<Vec<u8>>, axum::Error> {
     let Some(first) = stream.next().await.transpose()? else { return Ok(Some(Vec::new())) };
     let mut bytes = Vec::from(first);
     // Nearly always it came in one piece with its head.
@@ -165,6 +174,24 @@ async fn collect(body: Body) -> Result<Option<Vec<u8>>, axum::Error> {
         bytes.extend_from_slice(&piece?);
     }
     Ok(Some(bytes).filter(|bytes| bytes.len() <= LIMIT_BYTES))
+}
+
+/// Reads what is still to come and forgets it.
+async fn discard(headers: &HeaderMap, stream: &mut BodyDataStream) {
+    // Who waits to be told to go on has written nothing yet, and is not to begin.
+    if headers.contains_key(header::EXPECT) {
+        return;
+    }
+    let read = async {
+        let mut bytes = 0;
+        while bytes < LINGER_BYTES
+            && let Some(Ok(piece)) = stream.next().await
+        {
+            bytes += piece.len();
+        }
+    };
+    // The answer follows in any case.
+    let _ = tokio::time::timeout(LINGER, read).await;
 }
 
 #[cfg(test)]
