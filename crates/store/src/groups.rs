@@ -80,7 +80,11 @@ async fn allow(conn: &mut PgConnection, lease: &Lease, group: &Group<'_>) -> Res
     let phones = group.intents.iter().flat_map(|intent| &intent.taken).map(|taken| taken.phone.as_i64());
     let rows: Vec<(i16, i64)> = sql::query_as(
         "WITH fence AS MATERIALIZED (
-            SELECT FROM account_leases WHERE account = $1 AND epoch = $2 FOR KEY SHARE
+            -- As leases::fence: also against a standby that was promoted under us.
+            SELECT FROM account_leases
+            WHERE account = $1 AND epoch = $2
+              AND split_part(database_identity, '/', 3) = database_timeline()::text
+            FOR KEY SHARE
          ), mark AS (
             UPDATE commit_marks SET epoch = $2, number = $3 WHERE account = $1 AND EXISTS (SELECT FROM fence)
          ), moved AS (
