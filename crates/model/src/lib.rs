@@ -13,6 +13,7 @@ pub mod message;
 pub mod phone;
 pub mod phone_input;
 mod phone_shortcut;
+pub mod recipient_zones;
 pub mod report;
 pub mod retry;
 pub mod status;

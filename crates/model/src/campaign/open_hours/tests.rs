@@ -19,191 +19,51 @@ fn utc(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
+/// From, to, days, zone, an instant, the next opening, the closing.
+const KNOWN: &str = "
+    # Before, at, within, and at the end of an ordinary day (2026-11-23 is a Monday).
+    09:00 21:00 all Asia/Kolkata 2026-11-23T03:29:59Z 2026-11-23T03:30:00Z 2026-11-23T03:29:59Z
+    09:00 21:00 all Asia/Kolkata 2026-11-23T03:30:00Z 2026-11-23T03:30:00Z 2026-11-23T15:30:00Z
+    09:00 21:00 all Asia/Kolkata 2026-11-23T15:29:59Z 2026-11-23T15:29:59Z 2026-11-23T15:30:00Z
+    09:00 21:00 all Asia/Kolkata 2026-11-23T15:30:00Z 2026-11-24T03:30:00Z 2026-11-23T15:30:00Z
+    # Over the weekend.
+    09:00 21:00 mon,fri Asia/Kolkata 2026-11-27T15:30:00Z 2026-11-30T03:30:00Z 2026-11-27T15:30:00Z
+    # Over midnight: the day is the one on which it opens, Sunday's ends on Monday.
+    22:00 06:00 sun Asia/Kolkata 2026-11-23T00:29:00Z 2026-11-23T00:29:00Z 2026-11-23T00:30:00Z
+    22:00 06:00 sun Asia/Kolkata 2026-11-22T02:00:00Z 2026-11-22T16:30:00Z 2026-11-22T02:00:00Z
+    # Days that touch are one.
+    00:00 24:00 sat,sun,mon Asia/Kolkata 2026-11-21T00:00:00Z 2026-11-21T00:00:00Z 2026-11-23T18:30:00Z
+    00:00 00:00 sat Asia/Kolkata 2026-11-21T00:00:00Z 2026-11-21T00:00:00Z 2026-11-21T18:30:00Z
+    09:00 09:00 sat Asia/Kolkata 2026-11-21T04:00:00Z 2026-11-21T04:00:00Z 2026-11-22T03:30:00Z
+    # Always.
+    00:00 24:00 all Europe/Berlin 2026-03-29T00:30:00Z 2026-03-29T00:30:00Z never
+    09:00 09:00 all Europe/Berlin 2026-03-29T00:30:00Z 2026-03-29T00:30:00Z never
+    # Clocks skip 02:00 to 03:00: it opens at the end of the gap, or not at all that day.
+    02:30 05:00 all Europe/Berlin 2026-03-28T12:00:00Z 2026-03-29T01:00:00Z 2026-03-28T12:00:00Z
+    02:15 02:45 all Europe/Berlin 2026-03-28T12:00:00Z 2026-03-30T00:15:00Z 2026-03-28T12:00:00Z
+    02:15 02:45 sun Europe/Berlin 2026-03-28T12:00:00Z 2026-04-05T00:15:00Z 2026-03-28T12:00:00Z
+    01:00 02:30 all Europe/Berlin 2026-03-29T00:30:00Z 2026-03-29T00:30:00Z 2026-03-29T01:00:00Z
+    # Clocks show 02:00 to 03:00 twice: it closes at 02:30 and opens again at the second 02:00.
+    01:00 02:30 all Europe/Berlin 2026-10-25T00:00:00Z 2026-10-25T00:00:00Z 2026-10-25T00:30:00Z
+    01:00 02:30 all Europe/Berlin 2026-10-25T00:30:00Z 2026-10-25T01:00:00Z 2026-10-25T00:30:00Z
+    01:00 02:30 all Europe/Berlin 2026-10-25T01:00:00Z 2026-10-25T01:00:00Z 2026-10-25T01:30:00Z
+    # Midnight is skipped: Sunday begins at 01:00.
+    00:00 08:00 sun America/Santiago 2026-09-06T03:59:59.5Z 2026-09-06T04:00:00Z 2026-09-06T03:59:59.5Z
+";
+
 #[test]
 fn windows_open_and_close_by_the_clocks_of_their_zone() {
-    use Tz::{America__Santiago as SANTIAGO, Asia__Kolkata as KOLKATA, Europe__Berlin as BERLIN};
-    const NEVER: &str = "";
-    let rows = [
-        // Before, at, within, and at the end of an ordinary day (2026-11-23 is a Monday).
-        (
-            "09:00",
-            "21:00",
-            &[][..],
-            KOLKATA,
-            "2026-11-23T03:29:59Z",
-            "2026-11-23T03:30:00Z",
-            "2026-11-23T03:29:59Z",
-        ),
-        (
-            "09:00",
-            "21:00",
-            &[],
-            KOLKATA,
-            "2026-11-23T03:30:00Z",
-            "2026-11-23T03:30:00Z",
-            "2026-11-23T15:30:00Z",
-        ),
-        (
-            "09:00",
-            "21:00",
-            &[],
-            KOLKATA,
-            "2026-11-23T15:29:59Z",
-            "2026-11-23T15:29:59Z",
-            "2026-11-23T15:30:00Z",
-        ),
-        (
-            "09:00",
-            "21:00",
-            &[],
-            KOLKATA,
-            "2026-11-23T15:30:00Z",
-            "2026-11-24T03:30:00Z",
-            "2026-11-23T15:30:00Z",
-        ),
-        // Over the weekend.
-        (
-            "09:00",
-            "21:00",
-            &["mon", "fri"],
-            KOLKATA,
-            "2026-11-27T15:30:00Z",
-            "2026-11-30T03:30:00Z",
-            "2026-11-27T15:30:00Z",
-        ),
-        // Over midnight: the day is the one on which it opens, Sunday's ends on Monday.
-        (
-            "22:00",
-            "06:00",
-            &["sun"],
-            KOLKATA,
-            "2026-11-23T00:29:00Z",
-            "2026-11-23T00:29:00Z",
-            "2026-11-23T00:30:00Z",
-        ),
-        (
-            "22:00",
-            "06:00",
-            &["sun"],
-            KOLKATA,
-            "2026-11-22T02:00:00Z",
-            "2026-11-22T16:30:00Z",
-            "2026-11-22T02:00:00Z",
-        ),
-        // Days that touch are one.
-        (
-            "00:00",
-            "24:00",
-            &["sat", "sun", "mon"],
-            KOLKATA,
-            "2026-11-21T00:00:00Z",
-            "2026-11-21T00:00:00Z",
-            "2026-11-23T18:30:00Z",
-        ),
-        (
-            "00:00",
-            "00:00",
-            &["sat"],
-            KOLKATA,
-            "2026-11-21T00:00:00Z",
-            "2026-11-21T00:00:00Z",
-            "2026-11-21T18:30:00Z",
-        ),
-        (
-            "09:00",
-            "09:00",
-            &["sat"],
-            KOLKATA,
-            "2026-11-21T04:00:00Z",
-            "2026-11-21T04:00:00Z",
-            "2026-11-22T03:30:00Z",
-        ),
-        // Always.
-        ("00:00", "24:00", &[], BERLIN, "2026-03-29T00:30:00Z", "2026-03-29T00:30:00Z", NEVER),
-        ("09:00", "09:00", &[], BERLIN, "2026-03-29T00:30:00Z", "2026-03-29T00:30:00Z", NEVER),
-        // Clocks skip 02:00 to 03:00: it opens at the end of the gap, or not at all that day.
-        (
-            "02:30",
-            "05:00",
-            &[],
-            BERLIN,
-            "2026-03-28T12:00:00Z",
-            "2026-03-29T01:00:00Z",
-            "2026-03-28T12:00:00Z",
-        ),
-        (
-            "02:15",
-            "02:45",
-            &[],
-            BERLIN,
-            "2026-03-28T12:00:00Z",
-            "2026-03-30T00:15:00Z",
-            "2026-03-28T12:00:00Z",
-        ),
-        (
-            "02:15",
-            "02:45",
-            &["sun"],
-            BERLIN,
-            "2026-03-28T12:00:00Z",
-            "2026-04-05T00:15:00Z",
-            "2026-03-28T12:00:00Z",
-        ),
-        (
-            "01:00",
-            "02:30",
-            &[],
-            BERLIN,
-            "2026-03-29T00:30:00Z",
-            "2026-03-29T00:30:00Z",
-            "2026-03-29T01:00:00Z",
-        ),
-        // Clocks show 02:00 to 03:00 twice: it closes at 02:30 and opens again at the second 02:00.
-        (
-            "01:00",
-            "02:30",
-            &[],
-            BERLIN,
-            "2026-10-25T00:00:00Z",
-            "2026-10-25T00:00:00Z",
-            "2026-10-25T00:30:00Z",
-        ),
-        (
-            "01:00",
-            "02:30",
-            &[],
-            BERLIN,
-            "2026-10-25T00:30:00Z",
-            "2026-10-25T01:00:00Z",
-            "2026-10-25T00:30:00Z",
-        ),
-        (
-            "01:00",
-            "02:30",
-            &[],
-            BERLIN,
-            "2026-10-25T01:00:00Z",
-            "2026-10-25T01:00:00Z",
-            "2026-10-25T01:30:00Z",
-        ),
-        // Midnight is skipped: Sunday begins at 01:00.
-        (
-            "00:00",
-            "08:00",
-            &["sun"],
-            SANTIAGO,
-            "2026-09-06T03:59:59.5Z",
-            "2026-09-06T04:00:00Z",
-            "2026-09-06T03:59:59.5Z",
-        ),
-    ];
-    for (from, to, days, zone, at, opens, closes) in rows {
-        let hours = window(from, to, days);
-        let case = format!("{from} to {to} {days:?} {zone} {at}");
-        assert_eq!(hours.next_opening(&[zone], utc(at)), Some(utc(opens)), "{case}");
-        assert_eq!(hours.is_open(&[zone], utc(at)), at == opens, "{case}");
-        let closes = (closes != NEVER).then(|| utc(closes));
-        assert_eq!(hours.closes_at(&[zone], utc(at)), closes, "{case}");
+    for row in KNOWN.lines().map(str::trim).filter(|row| !row.is_empty() && !row.starts_with('#')) {
+        let [from, to, days, zone, at, opens, closes] = row.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("{row}")
+        };
+        let days: Vec<_> = days.split(',').filter(|days| *days != "all").collect();
+        let hours = window(from, to, &days);
+        let zones: [Tz; 1] = [zone.parse().unwrap()];
+        assert_eq!(hours.next_opening(&zones, utc(at)), Some(utc(opens)), "{row}");
+        assert_eq!(hours.is_open(&zones, utc(at)), at == opens, "{row}");
+        let closes = (closes != "never").then(|| utc(closes));
+        assert_eq!(hours.closes_at(&zones, utc(at)), closes, "{row}");
     }
 }
 
