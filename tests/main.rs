@@ -27,6 +27,7 @@ mod harness;
 mod it_works_behind_a_pooler;
 mod kill_nine_sends_nobody_twice;
 mod no_secret_is_shown;
+mod several_nodes_share_the_accounts;
 mod sigterm_loses_nobody;
 mod suppressed_numbers_get_nothing;
 mod the_api_refuses_clearly;
