@@ -3,17 +3,39 @@
 use crate::{
     database::Group,
     protocol::{Broken, Protocol},
-    state::{Answer, Call, Node, PEOPLE, Phase, Report, ReportKind, State, Taking, Unanswered},
+    state::{Answer, Call, Node, PEOPLE, Phase, Report, ReportKind, Reports, State, Taking, Unanswered},
     step::Heard,
 };
 
 impl Node {
-    /// `dispatcher/commit.rs`, `begin`: the calls of those who were taken.
+    /// `begin`: the calls of those who were taken. What the journal has called off is withdrawn instead.
     pub fn begin(&mut self, taking: &Taking, joined: [bool; PEOPLE]) {
+        let phase = if taking.is_withdrawn { Phase::Over(Answer::Withdrawn) } else { Phase::Waiting };
         for (who, taken) in taking.who.iter().enumerate().filter(|(who, _)| joined[*who]) {
-            let call = |taken| Call { request: taking.request, taken, phase: Phase::Waiting };
+            let call = |taken| Call { request: taking.request, taken, phase };
             self.calls[who] = taken.map(call);
         }
+    }
+
+    /// `dispatcher/evidence.rs`: what is known of calls, and with `takes` that nobody of the group was called.
+    fn known(&self, takes: bool) -> Reports {
+        let mut known = Reports::default();
+        for (who, outcome) in self.outcomes().into_iter().enumerate() {
+            let Some((Call { request, .. }, answer)) = outcome else { continue };
+            let kind = match answer {
+                Answer::Accepted => ReportKind::Accepted,
+                Answer::Refused => ReportKind::Refused,
+                Answer::Withdrawn => ReportKind::NeverLeft,
+                Answer::None => continue,
+            };
+            known.insert(Report { request, who, kind });
+        }
+        for taking in self.taking.iter().filter(|_| takes) {
+            for who in (0..PEOPLE).filter(|who| taking.who[*who].is_some()) {
+                known.insert(Report { request: taking.request, who, kind: ReportKind::NeverLeft });
+            }
+        }
+        known
     }
 
     /// The calls whose outcomes can be recorded.
@@ -48,10 +70,29 @@ impl Node {
         if let Some(lease) = &mut self.lease {
             lease.number = !lease.number;
         }
+        // All that was kept is recorded.
+        if self.outcomes() == [None; PEOPLE] {
+            self.journal = Reports::default();
+        }
     }
 }
 
 impl State {
+    /// `dispatcher/late.rs`: what is known goes into the journal, and the calls of the group are called off.
+    pub fn keep(&mut self, node: usize, protocol: &Protocol) -> Option<()> {
+        let own = &mut self.nodes[node];
+        let group = own.unanswered?;
+        let known = own.known(group.takes);
+        let before = own.journal;
+        own.journal.merge(known);
+        if group.takes
+            && let Some(taking) = &mut own.taking
+        {
+            taking.is_withdrawn = !protocol.is(Broken::CallsWhatWasCalledOff);
+        }
+        (own.journal != before).then_some(())
+    }
+
     pub fn commit(&mut self, node: usize, heard: Heard, protocol: &Protocol) -> Option<()> {
         let lease = self.nodes[node].lease?;
         let own = &mut self.nodes[node];
@@ -110,17 +151,12 @@ impl State {
     /// The account belongs to a newer owner: nobody is taken, and what was learned becomes evidence.
     fn fenced(&mut self, node: usize) {
         let own = &mut self.nodes[node];
-        for (who, (call, answer)) in
-            own.outcomes().into_iter().enumerate().filter_map(|(who, some)| Some((who, some?)))
-        {
-            own.calls[who] = None;
-            let kind = match answer {
-                Answer::Accepted => ReportKind::Accepted,
-                Answer::Refused => ReportKind::Refused,
-                Answer::None | Answer::Withdrawn => continue,
-            };
-            self.database.inbox.insert(Report { request: call.request, who, kind });
+        // A group that gave no answer may be there, and what it took was found open.
+        self.database.inbox.merge(own.known(own.unanswered.is_some_and(|group| group.takes)));
+        for who in 0..PEOPLE {
+            own.calls[who] = own.calls[who].filter(|call| !matches!(call.phase, Phase::Over(_)));
         }
+        own.journal = Reports::default();
         (own.taking, own.unanswered) = (None, None);
         if let Some(lease) = &mut own.lease {
             lease.is_lost = true;

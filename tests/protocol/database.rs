@@ -32,22 +32,25 @@ pub struct Group {
 }
 
 /// What is done about a failure after so many attempts: `model::decide`, asked once each.
-static FATES: LazyLock<[Fate; 4]> = LazyLock::new(|| {
+static FATES: LazyLock<[[Fate; 4]; 2]> =
+    LazyLock::new(|| [Disposition::retry_soon(3), Disposition::Requeue].map(fates));
+
+fn fates(disposition: Disposition) -> [Fate; 4] {
     let failure = Failure {
         code: Code::Refused.as_str().to_owned(),
         reason: String::new(),
-        rule: Disposition::retry_soon(3).into(),
+        rule: disposition.into(),
         retry_after: None,
     };
     [0, 1, 2, 3].map(|number| {
         let attempt = Attempt { number, max_attempts: MAX_ATTEMPTS, slow_downs: 0, random: 0.5 };
         decide::decide(&failure, &attempt).fate
     })
-});
+}
 
 /// Where a failure leaves its recipient, and the attempts used up where it is tried again.
-fn fate(attempt: u8) -> (MessageState, Option<u8>) {
-    match FATES[usize::from(attempt.max(1)).min(3)] {
+fn fate(code: Code, attempt: u8) -> (MessageState, Option<u8>) {
+    match FATES[usize::from(code == Code::NeverLeft)][usize::from(attempt.max(1)).min(3)] {
         Fate::Retries { attempt_used: true, .. } => (MessageState::Retrying, Some(attempt)),
         Fate::Retries { .. } | Fate::WaitsForHalt => (MessageState::Retrying, Some(attempt - 1)),
         Fate::Fails => (MessageState::Failed, None),
@@ -111,7 +114,7 @@ impl Database {
             Answer::Accepted => (row(MessageState::Accepted, attempt, Code::None, request), None),
             Answer::None => (row(MessageState::Unknown, attempt, Code::NoAnswer, 0), None),
             Answer::Refused => {
-                let (state, again) = fate(attempt);
+                let (state, again) = fate(Code::Refused, attempt);
                 (row(state, again.unwrap_or(attempt), Code::Refused, 0), again)
             }
             Answer::Withdrawn => (None, Some(attempt - 1)),
@@ -214,7 +217,10 @@ impl Database {
         let waits = row.state == MessageState::Retrying && self.retries[who].is_some();
         let is_being_sent = row.state == MessageState::Retrying && !waits;
         let before = Sums::message(row.state, row.code);
-        match status::apply(row.state, of_call, is_being_sent, &told(report.kind)) {
+        // One that is to be sent again because nothing was heard of its call is still open to what is heard.
+        let is_open = waits && self.resends[who] == row.request && of_call == OfCall::Latest;
+        let stood = if is_open && !report.kind.is_failure() { MessageState::Unknown } else { row.state };
+        match status::apply(stood, of_call, is_being_sent, &told(report.kind)) {
             Effect::Ignored | Effect::AlreadyKnown => return,
             Effect::MoveTo(state) => {
                 if waits {
@@ -223,15 +229,19 @@ impl Database {
                 (row.state, row.code) = (state, Code::None);
             }
             Effect::FailedNow => {
-                let (state, again) = fate(row.attempt);
-                let code = if report.kind == ReportKind::Refused { Code::Refused } else { Code::Failed };
+                let code = match report.kind {
+                    ReportKind::Refused => Code::Refused,
+                    ReportKind::NeverLeft => Code::NeverLeft,
+                    _ => Code::Failed,
+                };
+                let (state, again) = fate(code, row.attempt);
                 (row.state, row.code) = (state, code);
                 if let Some(used) = again {
                     self.queue_retry(who, used, flaw);
                 }
             }
         }
-        if row.vendor_id == 0 && report.kind != ReportKind::Refused {
+        if row.vendor_id == 0 && !matches!(report.kind, ReportKind::Refused | ReportKind::NeverLeft) {
             row.vendor_id = report.request;
         }
         self.counts.moved(before, Sums::message(row.state, row.code));
@@ -252,6 +262,9 @@ impl Database {
             Decision::Accepted => (MessageState::Accepted, None),
             Decision::Failed => (MessageState::Failed, None),
         };
+        if decision == Decision::Resend {
+            self.resends[who] = row.request;
+        }
         row.state = state;
         if state.is_accepted() {
             row.code = Code::None;
@@ -282,7 +295,7 @@ fn told(kind: ReportKind) -> ReportedOutcome {
         ReportKind::Accepted => ReportedOutcome::Accepted,
         ReportKind::Sent => ReportedOutcome::Sent,
         ReportKind::Delivered => ReportedOutcome::Delivered,
-        ReportKind::Refused | ReportKind::Failed => {
+        ReportKind::Refused | ReportKind::NeverLeft | ReportKind::Failed => {
             ReportedOutcome::Failed { code: String::new(), reason: String::new() }
         }
     }

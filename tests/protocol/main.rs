@@ -73,17 +73,18 @@ fn is_missed(broken: Broken, rule: Rule, protocol: &Protocol) {
 
 #[test]
 fn it_holds_when_nodes_die_stand_still_and_hand_over() {
-    holds("deaths", &with(Faults { crashes: 2, silences: 1, no_answers: 1, ..NONE }), &Rule::ALL);
-    let faults = Faults { crashes: 1, silences: 1, releases: 1, withdrawals: 1, ..NONE };
+    holds("deaths", &with(Faults { crashes: 2, no_answers: 1, ..NONE }), &Rule::ALL);
+    holds("a death and a standstill", &with(Faults { crashes: 1, silences: 1, ..NONE }), &Rule::ALL);
+    let faults = Faults { silences: 1, releases: 1, withdrawals: 1, ..NONE };
     holds("hand-overs", &with(faults), &Rule::ALL);
     holds("standstills", &with(Faults { silences: 2, no_answers: 1, ..NONE }), &Rule::ALL);
 }
 
 #[test]
 fn it_holds_when_commits_and_calls_give_no_answer() {
-    let faults = Faults { crashes: 1, silences: 1, unanswered: 1, refusals: 1, ..NONE };
+    let faults = Faults { crashes: 1, silences: 1, unanswered: 1, ..NONE };
     holds("commits without an answer", &with(faults), &Rule::ALL);
-    let faults = Faults { silences: 1, unanswered: 2, no_answers: 1, ..NONE };
+    let faults = Faults { crashes: 1, unanswered: 2, refusals: 1, ..NONE };
     holds("two of them", &with(faults), &Rule::ALL);
     let faults = Faults { crashes: 1, silences: 1, no_answers: 1, refusals: 1, ..NONE };
     holds("refusals", &with(faults), &Rule::ALL);
@@ -121,7 +122,7 @@ fn nobody_gets_it_twice_even_when_a_lease_is_trusted_for_ever() {
 #[test]
 fn every_step_is_taken() {
     let one = Faults { crashes: 1, silences: 1, no_answers: 1, ..NONE };
-    let two = Faults { unanswered: 1, releases: 1, withdrawals: 1, ..NONE };
+    let two = Faults { unanswered: 1, crashes: 1, releases: 1, withdrawals: 1, ..NONE };
     let three = Faults { no_answers: 1, refusals: 1, reports: 1, decisions: 1, ..NONE };
     let mut taken = HashSet::new();
     for faults in [one, two, three] {
@@ -174,6 +175,12 @@ fn a_commit_without_an_answer_is_not_repeated_unasked() {
     let protocol = with(Faults { unanswered: 1, ..NONE });
     is_missed(Broken::NoMark, Rule::CountsAgree, &protocol);
     is_missed(Broken::NoMark, Rule::Ends, &protocol);
+}
+
+#[test]
+fn what_the_journal_calls_off_is_never_called() {
+    let protocol = with(Faults { unanswered: 1, crashes: 1, ..NONE });
+    is_missed(Broken::CallsWhatWasCalledOff, Rule::AtMostOnce, &protocol);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::{
     database::Decision,
     state::{
         Answer, AtVendor, Faults, Flaw, Lease, NODES, Node, PEOPLE, Phase, Prior, REQUESTS, Report,
-        ReportKind, State, Taken, Taking,
+        ReportKind, Reports, State, Taken, Taking,
     },
     step::{Heard, Step},
 };
@@ -44,6 +44,8 @@ pub enum Broken {
     NoMark,
     /// Whoever takes over marks everybody that an open request names, outcome or not.
     SettlesBlindly,
+    /// A call begins though the journal says that it never left.
+    CallsWhatWasCalledOff,
     /// A report is applied to the recipient, whichever call it speaks of.
     ForgetsWhichCall,
 }
@@ -136,6 +138,13 @@ impl Steps<'_> {
     /// `dispatcher/ownership.rs`.
     fn leases(&mut self, node: usize) {
         let database = self.from.database;
+        if !self.from.nodes[node].left_over.is_empty() {
+            self.add(Step::ReadBack(node), |to| {
+                to.database.inbox.merge(to.nodes[node].left_over);
+                to.nodes[node].left_over = Reports::default();
+                Some(())
+            });
+        }
         let Some(lease) = self.from.nodes[node].lease else {
             let is_free =
                 database.owner.is_none_or(|owner| usize::from(owner) == node) || database.is_expired;
@@ -158,7 +167,9 @@ impl Steps<'_> {
             return;
         };
         self.add(Step::Crash(node), |to| {
-            to.nodes[node] = Node::default();
+            let Node { journal, mut left_over, .. } = to.nodes[node];
+            left_over.merge(journal);
+            to.nodes[node] = Node { left_over, ..Node::default() };
             spend(&mut to.left.crashes)
         });
         if lease.is_lost {
@@ -203,6 +214,7 @@ impl Steps<'_> {
         let own = self.from.nodes[node];
         let Some(lease) = own.lease else { return };
         if own.unanswered.is_some() {
+            self.add(Step::Keep(node), |to| to.keep(node, self.protocol));
             return self.add(Step::Ask(node), |to| to.ask(node, self.protocol));
         }
         if lease.is_settled && lease.is_trusted && !lease.is_lost && own.taking.is_none() {
@@ -241,7 +253,7 @@ impl Steps<'_> {
             to.database.drawn += 1;
             let request = to.database.drawn;
             assert!(usize::from(request) <= REQUESTS, "too few request ids for this many faults");
-            let taking = Taking { request, fresh, who };
+            let taking = Taking { request, fresh, who, is_withdrawn: false };
             to.nodes[node].taking = Some(taking);
             if self.protocol.is(Broken::IntentAfterCall) {
                 to.nodes[node].begin(&taking, who.map(|taken| taken.is_some()));

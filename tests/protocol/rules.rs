@@ -4,7 +4,7 @@ use model::status::MessageState;
 
 use crate::{
     protocol::Protocol,
-    state::{AtVendor, Flaw, PEOPLE, State, Sums},
+    state::{AtVendor, Code, Flaw, PEOPLE, State, Sums},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,8 @@ fn tells_the_truth(state: &State, who: usize) -> bool {
         MessageState::Accepted | MessageState::Sent => at_vendor.was_accepted(),
         MessageState::Delivered | MessageState::Read => holds(|call| call == AtVendor::Delivered),
         MessageState::Failed | MessageState::Retrying => {
-            matches!(at_vendor, AtVendor::Refused | AtVendor::Failed)
+            let never_left = row.code == Code::NeverLeft && at_vendor == AtVendor::Nothing;
+            never_left || matches!(at_vendor, AtVendor::Refused | AtVendor::Failed)
         }
         MessageState::Unknown | MessageState::Suppressed | MessageState::Expired => true,
     }

@@ -48,6 +48,8 @@ pub struct Database {
     /// The attempts used up.
     pub retries: [Option<u8>; PEOPLE],
     pub messages: [Option<Row>; PEOPLE],
+    /// `resends`: the call in whose place another one is made.
+    pub resends: [u8; PEOPLE],
     /// `old_vendor_ids`: the calls, as bits, whose ids lead to the person.
     pub old_ids: [u8; PEOPLE],
     pub counts: Sums,
@@ -85,10 +87,13 @@ pub enum Code {
     ProcessDied,
     /// Reported after it had been accepted.
     Failed,
+    /// Called off before it left.
+    NeverLeft,
 }
 
 impl Code {
-    pub const ALL: [Self; 5] = [Self::None, Self::Refused, Self::NoAnswer, Self::ProcessDied, Self::Failed];
+    pub const ALL: [Self; 6] =
+        [Self::None, Self::Refused, Self::NoAnswer, Self::ProcessDied, Self::Failed, Self::NeverLeft];
 
     pub fn as_str(self) -> &'static str {
         match self {
@@ -97,6 +102,7 @@ impl Code {
             Self::NoAnswer => "no_answer",
             Self::ProcessDied => "process_died",
             Self::Failed => "failed",
+            Self::NeverLeft => "never_left",
         }
     }
 }
@@ -110,6 +116,10 @@ pub struct Node {
     pub unanswered: Option<Unanswered>,
     /// From the intent's commit until the outcome's.
     pub calls: [Option<Call>; PEOPLE],
+    /// What the journal holds: it outlives the process.
+    pub journal: Reports,
+    /// What the journal of an earlier process holds.
+    pub left_over: Reports,
 }
 
 impl Node {
@@ -135,6 +145,8 @@ pub struct Taking {
     /// From where to where the cursor is to move; none: they come from `retries`.
     pub fresh: Option<(u8, u8)>,
     pub who: [Option<Taken>; PEOPLE],
+    /// The journal says that nobody of it was called.
+    pub is_withdrawn: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -259,16 +271,24 @@ pub enum ReportKind {
     Accepted,
     /// Evidence, too.
     Refused,
+    /// Evidence of ours: the call was called off.
+    NeverLeft,
     Sent,
     Delivered,
     Failed,
 }
 
 impl ReportKind {
-    pub const ALL: [Self; 5] = [Self::Accepted, Self::Refused, Self::Sent, Self::Delivered, Self::Failed];
+    pub const ALL: [Self; 6] =
+        [Self::Accepted, Self::Refused, Self::NeverLeft, Self::Sent, Self::Delivered, Self::Failed];
 
     pub fn is_evidence(self) -> bool {
-        matches!(self, Self::Accepted | Self::Refused)
+        matches!(self, Self::Accepted | Self::Refused | Self::NeverLeft)
+    }
+
+    /// It says that the message does not come, or did not leave.
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Refused | Self::NeverLeft | Self::Failed)
     }
 }
 
@@ -284,6 +304,10 @@ impl Reports {
 
     pub fn insert(&mut self, report: Report) {
         self.0 |= Self::bit(report);
+    }
+
+    pub fn merge(&mut self, other: Self) {
+        self.0 |= other.0;
     }
 
     pub fn remove(&mut self, report: Report) {

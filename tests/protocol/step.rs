@@ -22,7 +22,7 @@ impl Heard {
 }
 
 /// How many kinds of steps there are.
-pub const KINDS: usize = 22;
+pub const KINDS: usize = 24;
 
 /// One step; nodes and people by index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub enum Step {
     Prefetch(usize, bool, [bool; PEOPLE]),
     Commit(usize, Heard),
     Ask(usize),
+    Keep(usize),
+    ReadBack(usize),
     Begin(usize, usize),
     Withdraw(usize, usize),
     Leave(usize, usize),
@@ -60,6 +62,7 @@ impl Step {
             Self::Crash(_)
             | Self::Silence(_)
             | Self::Release(_)
+            | Self::Keep(_)
             | Self::NoAnswer(..)
             | Self::AskRecords(..)
             | Self::Refuses(..)
@@ -72,6 +75,7 @@ impl Step {
             | Self::Settle(_)
             | Self::Prefetch(..)
             | Self::Ask(_)
+            | Self::ReadBack(_)
             | Self::Begin(..)
             | Self::Withdraw(..)
             | Self::Leave(..)
@@ -94,6 +98,7 @@ impl fmt::Display for Report {
         let kind = match self.kind {
             ReportKind::Accepted => "was accepted",
             ReportKind::Refused => "was refused",
+            ReportKind::NeverLeft => "never left",
             ReportKind::Sent => "is sent",
             ReportKind::Delivered => "is delivered",
             ReportKind::Failed => "failed",
@@ -125,6 +130,8 @@ impl fmt::Display for Step {
                 write!(f, "{} commits a group and hears no answer; it was rolled back", node(n))
             }
             Self::Ask(n) => write!(f, "{} turns to the commit that gave no answer", node(n)),
+            Self::Keep(n) => write!(f, "{} writes what it knows into the journal", node(n)),
+            Self::ReadBack(n) => write!(f, "{} reads the journal back", node(n)),
             Self::Begin(n, who) => write!(f, "{} begins the call of recipient {}", node(n), who + 1),
             Self::Withdraw(n, who) => write!(f, "{} withdraws the call of recipient {}", node(n), who + 1),
             Self::Leave(n, who) => write!(f, "the call of recipient {} leaves {}", who + 1, node(n)),
