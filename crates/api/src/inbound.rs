@@ -27,4 +27,8 @@ pub struct Inbound {
     pub in_reply_to: Option<String>,
     /// When.
     pub received_at: DateTime<Utc>,
+    /// The task of the message that it answers, where one was found.
+    pub task_id: Option<i64>,
+    /// The person's number in that task.
+    pub no: Option<i32>,
 }

@@ -10,7 +10,7 @@ use model::{
 use store::{
     Error, Kept, PgConnection, PgTransaction,
     database::LIMIT_STEP,
-    early, effects, inbound,
+    early, effects,
     inbox::{self, Entry, EntryKind, Limit},
     leases::{self, Lease},
     reports,
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     LOOK, Shared,
     failed::Failures,
+    people,
     round::{Received, Round},
     waiting::Waiting,
 };
@@ -214,7 +215,7 @@ impl Applier {
         if !apply_reports(conn, &self.lease, &step.received, &mut failures).await? {
             return Ok(false);
         }
-        inbound::keep(conn, account, &step.people).await?;
+        people::apply(conn, account, &step.people, self.shared.clock.now()).await?;
         apply_events(conn, &self.lease, &step.events).await?;
         effects::apply(conn, &failures.effects, self.shared.clock.now()).await?;
         if !inbox::advance(conn, account, &step.entries).await? {

@@ -8,6 +8,7 @@ mod apply;
 mod chores;
 mod failed;
 mod owned;
+mod people;
 mod records;
 mod resend;
 mod round;

@@ -28,6 +28,7 @@ pub mod private_cluster;
 pub mod progress;
 pub mod recipients;
 pub mod rejects;
+pub mod replies;
 pub mod reports;
 pub mod retention;
 pub mod runs;

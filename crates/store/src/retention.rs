@@ -24,7 +24,8 @@ struct Family {
     parents: &'static [&'static str],
 }
 
-const BY_TASK: Family = Family { of: "tasks", parents: &["messages", "troubles", "old_vendor_ids"] };
+const BY_TASK: Family =
+    Family { of: "tasks", parents: &["messages", "troubles", "old_vendor_ids", "replies"] };
 const BY_AUDIENCE: Family =
     Family { of: "audiences", parents: &["recipients", "rejects", "recipient_phones"] };
 

@@ -136,9 +136,14 @@ pub(crate) fn inbound_text(kind: &str, content: &Value) -> Option<String> {
     of_path.or_else(caption).or_else(of_media)
 }
 
-/// Whether what a person sent is the press of a button.
-pub(crate) fn is_click(kind: &str) -> bool {
-    matches!(kind, "button" | "interactive")
+/// Whether what a person sent is the press of a button or a choice from a list. `content` holds the type's object. The
+/// answers to a form (`nfm_reply`) come as `interactive` too, and are a reply.
+pub(crate) fn is_click(kind: &str, content: &Value) -> bool {
+    match kind {
+        "button" => true,
+        "interactive" => content.get("interactive").is_none_or(|what| what.get("nfm_reply").is_none()),
+        _ => false,
+    }
 }
 
 /// An inbound message, or, when its sender is no phone number, the fact that something came.

@@ -69,5 +69,7 @@ fn show(row: inbound::Inbound) -> ::api::Inbound {
         vendor_id: row.vendor_id,
         in_reply_to: row.in_reply_to,
         received_at: row.received_at,
+        task_id: row.task_id,
+        no: row.no,
     }
 }

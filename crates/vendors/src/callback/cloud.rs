@@ -77,7 +77,7 @@ fn inbound(message: &Value, value: &Value) -> News {
         to: to.unwrap_or_default(),
         vendor_id: read::text_at(message, &["id"]),
         in_reply_to: read::text_at(message, &["context", "id"]),
-        is_click: is_click(&kind),
+        is_click: is_click(&kind, message),
         text: inbound_text(&kind, message),
         at: read::time(message.get("timestamp")),
         kind,

@@ -89,7 +89,7 @@ fn inbound(object: &Map<String, Value>) -> News {
         vendor_id: read::first_text(object, &["sid", "id"]),
         // Exotel tells no context: a reply is matched by phone.
         in_reply_to: read::text_at(content, &["context", "id"]),
-        is_click: is_click(&kind),
+        is_click: is_click(&kind, content),
         text: inbound_text(&kind, content),
         at: read::time(object.get("timestamp")),
         kind,

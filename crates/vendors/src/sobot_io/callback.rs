@@ -42,7 +42,7 @@ fn inbound(kind: String, object: &Map<String, Value>, content: &Value) -> News {
         in_reply_to: [["button", "messageid"], ["button", "messageId"], ["context", "id"]]
             .iter()
             .find_map(|path| read::text_at(content, path)),
-        is_click: is_click(&kind),
+        is_click: is_click(&kind, content),
         text: inbound_text(&kind, content),
         at: read::time(object.get("timestamp")),
         kind,
