@@ -2,6 +2,7 @@
 #   make demo [CSV=people.csv]   a private PostgreSQL, stand-in vendors, the daemon and one campaign per vendor
 #   make test [ARGS=…]           all tests, on a real PostgreSQL
 #   make check                   formatting, lints, documentation, dependencies: what .ci/run checks besides the tests
+#   make soak [ARGS=…]           kills, faults and restarts for two minutes, or ARGS="--minutes 60"; nobody twice, nobody lost
 #   make bench [ARGS=…]          the goals of speed and size, each as a ratio to a reference taken in the same run
 #   make instructions [ARGS=…]   how many instructions the pure hot functions need, each held to its budget
 
@@ -9,7 +10,7 @@ CARGO ?= cargo
 # What tests need in the program and releases cannot have: points to kill it at, a clock to move.
 HOOKS = --features campaignd/test-hooks
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench instructions
+.PHONY: help demo test check soak bench instructions
 # The path goes through the environment, so that no character in it needs care.
 export CSV
 
@@ -40,6 +41,10 @@ check:
 	else \
 		echo "skipped: cargo deny (licences and advisories) is not installed; cargo install cargo-deny brings it"; \
 	fi
+
+soak:
+	@scripts/ensure.sh rust postgres
+	@$(CARGO) test --quiet --package campaignd $(HOOKS) --test soak -- $(ARGS)
 
 bench:
 	@scripts/ensure.sh rust postgres

@@ -9,6 +9,8 @@
 )]
 
 mod a_halt_stands_until_lifted;
+mod a_kill_at_any_point_sends_nobody_twice;
+mod a_kill_leaves_nothing_half_done;
 mod a_messy_spreadsheet_is_imported_with_a_reason_for_each_bad_row;
 mod a_node_that_lost_its_lease_does_nothing;
 mod a_number_that_fails_is_left_alone_until_it_writes;
@@ -25,6 +27,7 @@ mod each_vendor_sends_each_recipient_one_message;
 mod early_doubled_and_reordered_callbacks_change_nothing;
 mod harness;
 mod it_works_behind_a_pooler;
+mod hundreds_of_kills_lose_nobody;
 mod kill_nine_sends_nobody_twice;
 mod no_secret_is_shown;
 mod several_nodes_share_the_accounts;

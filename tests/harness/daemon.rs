@@ -1,6 +1,7 @@
 //! The daemon's process: started, signalled and ended by its id; its log is shown when a test fails.
 
 use std::{
+    ffi::OsString,
     fs::{self, File},
     net::TcpListener,
     path::{Path, PathBuf},
@@ -15,6 +16,12 @@ use nix::{
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_campaignd");
+
+/// The program: the one of this build, unless `TEST_PROGRAM` names another, such as a copy that no build replaces.
+fn program() -> OsString {
+    std::env::var_os("TEST_PROGRAM").unwrap_or_else(|| PROGRAM.into())
+}
+
 /// An administrator's token for every daemon of a test.
 pub const TOKEN: &str = "the-administrators-token-of-tests";
 /// How much of the log is shown.
@@ -61,7 +68,7 @@ impl Daemon {
 
     /// Any command of the program, with this daemon's configuration and address.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(program());
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CAMPAIGND_")) {
             command.env_remove(name);
         }

@@ -73,7 +73,9 @@ impl Daemon {
 
     /// Whole or not at all: the process may look at any instant.
     fn write(&self, name: &str, text: &str) {
-        assert!(cfg!(feature = "test-hooks"), "this test needs --features test-hooks, as `make test` has it");
+        if !cfg!(feature = "test-hooks") {
+            panic!("this test needs --features test-hooks, as `make test` has it");
+        }
         let folder = self.hooks_folder();
         fs::create_dir_all(&folder).unwrap();
         let written = folder.join(format!("{name}.new"));

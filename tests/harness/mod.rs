@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod people;
 pub mod pooler;
 pub mod proxy;
+pub mod soak;
 pub mod wait;
 pub mod world;
 

@@ -1,0 +1,190 @@
+//! What befalls a daemon: vendors that fail, SIGKILL at any moment and at the points of `hooks`, operators who pause and
+//! cancel, a clock that jumps.
+
+use std::{collections::BTreeMap, ops::Range, time::Duration};
+
+use api::client::Client;
+use simulator::{FaultAction, FaultRule, Vendor};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::{Campaigns, Dice};
+use crate::harness::{World, wait_until, within};
+
+/// Every point at which the program may be told to die.
+const POINTS: [&str; 22] = [
+    "intent.before_commit",
+    "intent.after_commit",
+    "call.before",
+    "call.written",
+    "call.answered",
+    "outcome.before_commit",
+    "outcome.after_commit",
+    "inbox.before_store",
+    "inbox.after_store",
+    "apply.before_commit",
+    "apply.after_commit",
+    "fold.before",
+    "fold.after",
+    "lease.before_commit",
+    "lease.after_commit",
+    "settle.before_commit",
+    "settle.after_commit",
+    "import.copying",
+    "import.before_commit",
+    "import.after_commit",
+    "launch.before_commit",
+    "launch.after_commit",
+];
+/// Those that every start passes.
+const POINTS_OF_A_START: [&str; 4] =
+    ["lease.before_commit", "lease.after_commit", "settle.before_commit", "settle.after_commit"];
+/// Who does not come to a point within this time dies where it is.
+const PATIENCE: Duration = Duration::from_millis(1_200);
+
+/// What happened to a daemon.
+#[derive(Debug, Default)]
+pub struct Troubles {
+    pub kills: usize,
+    pub at_points: BTreeMap<&'static str, usize>,
+}
+
+/// The offset of a daemon's clock.
+#[derive(Debug, Default)]
+pub struct Clock {
+    offset_ms: i64,
+}
+
+impl Clock {
+    pub fn step(&mut self, world: &mut World, by_ms: i64) {
+        self.offset_ms += by_ms;
+        world.daemon().set_clock_offset_ms(self.offset_ms);
+    }
+}
+
+/// Some of everything that vendors do wrong; never so much that a task halts for it. The items of a batch's answer come in
+/// their order: they name nobody, so that a refusal among items in another order would be taken for somebody else's.
+pub fn faults() -> Vec<FaultRule> {
+    let rule = |action, share| FaultRule::new(action).share(share);
+    let busy = FaultAction::HttpStatus { status: 429, retry_after_seconds: Some(1), body: None };
+    let down = FaultAction::HttpStatus { status: 503, retry_after_seconds: None, body: None };
+    let code = |code| FaultAction::MessageCode { code, message: None };
+    let mut rules = vec![
+        rule(FaultAction::StatusAfterAccept { status: 504 }, 0.003),
+        rule(FaultAction::CloseAfterAccept, 0.003),
+        rule(FaultAction::CloseBeforeAccept, 0.003),
+        rule(FaultAction::ResetAfterAccept, 0.003),
+        rule(FaultAction::HangAfterAccept { for_ms: Some(1_500) }, 0.002),
+        rule(FaultAction::HangBeforeAccept { for_ms: Some(1_500) }, 0.002),
+        rule(FaultAction::GarbageBody, 0.002),
+        rule(FaultAction::HtmlBody { status: None }, 0.002),
+        rule(FaultAction::HalfBody, 0.003),
+        rule(busy, 0.002),
+        rule(down, 0.003),
+        rule(FaultAction::MissingItems { count: 2 }, 0.01).vendor(Vendor::Exotel),
+        rule(FaultAction::ExtraItems { count: 2 }, 0.01).vendor(Vendor::Exotel),
+        rule(FaultAction::InvalidateTokens, 0.002).vendor(Vendor::SobotIo),
+        rule(code(30_011), 0.01).vendor(Vendor::Exotel),
+        rule(FaultAction::CallbackCode { code: 30_013 }, 0.01).vendor(Vendor::Exotel),
+    ];
+    for vendor in [Vendor::SobotIo, Vendor::SobotIn] {
+        rules.push(rule(code(131_056), 0.01).vendor(vendor));
+        rules.push(rule(FaultAction::CallbackCode { code: 131_026 }, 0.01).vendor(vendor));
+    }
+    rules
+}
+
+/// Kills the daemon again and again and starts it each time, until `stop`; without `alive_ms` it is left alone. It runs in
+/// the end.
+pub async fn befall(
+    world: &mut World,
+    alive_ms: Option<Range<u64>>,
+    mut dice: Dice,
+    clock: &mut Clock,
+    stop: &CancellationToken,
+) -> Troubles {
+    let mut troubles = Troubles::default();
+    let Some(alive_ms) = alive_ms else {
+        stop.cancelled().await;
+        return troubles;
+    };
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(dice.millis(&alive_ms)) => {}
+            () = stop.cancelled() => return troubles,
+        }
+        if dice.percent(50) {
+            let point = *dice.pick(&POINTS);
+            dies_at(world, point, u32::try_from(1 + dice.below(5)).unwrap(), &mut troubles).await;
+        }
+        kill(world, &mut troubles);
+        if dice.percent(20) {
+            // Mostly on, so that retries come due; sometimes back, as a clock that is set right does.
+            let by_ms = dice.millis(&(0..20_000)).as_millis();
+            clock.step(world, i64::try_from(by_ms).unwrap() - 3_000);
+        }
+        while dice.percent(40) {
+            // While it starts.
+            if dice.percent(50) {
+                world.kill_at(dice.pick::<&str>(&POINTS_OF_A_START), 1);
+            }
+            world.daemon().start();
+            tokio::time::sleep(dice.millis(&(0..1_200))).await;
+            kill(world, &mut troubles);
+        }
+        world.daemon().start();
+        is_ready(world).await;
+    }
+}
+
+fn kill(world: &mut World, troubles: &mut Troubles) {
+    world.kill9();
+    troubles.kills += 1;
+    for point in POINTS {
+        world.daemon().disarm(point);
+    }
+}
+
+/// Lets it die at a point, if it comes there in time.
+async fn dies_at(world: &mut World, point: &'static str, nth: u32, troubles: &mut Troubles) {
+    world.kill_at(point, nth);
+    let armed = Instant::now();
+    while armed.elapsed() < PATIENCE {
+        if world.daemon().ended().is_some() {
+            assert!(world.daemon().was_at(point), "the daemon ended by itself");
+            *troubles.at_points.entry(point).or_default() += 1;
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// It is ready as soon as its database is.
+async fn is_ready(world: &mut World) {
+    let client = world.api();
+    wait_until("the daemon is ready again", within(120), async || {
+        let ended = world.daemon().ended();
+        assert!(ended.is_none(), "the daemon ended by itself: {ended:?}");
+        client.ready().await.ok()
+    })
+    .await;
+}
+
+/// An operator who pauses and resumes tasks, and now and then cancels one. Who cannot be reached is left alone.
+pub async fn meddle(client: Client, campaigns: Campaigns, mut dice: Dice, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        tokio::time::sleep(dice.millis(&(300..2_000))).await;
+        let task = campaigns.lock().unwrap().last().map(|launched| launched.task);
+        let Some(task) = task else { continue };
+        if dice.percent(4) {
+            let _ = client.cancel_task(task).await;
+        } else if client.pause_task(task).await.is_ok() {
+            tokio::time::sleep(dice.millis(&(50..500))).await;
+            while !stop.is_cancelled()
+                && client.resume_task(task, true).await.is_err_and(|error| error.is_passing())
+            {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
