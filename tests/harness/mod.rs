@@ -9,6 +9,7 @@ pub mod campaign;
 pub mod daemon;
 pub mod hooks;
 pub mod ledger;
+pub mod outage;
 pub mod people;
 pub mod pooler;
 pub mod proxy;

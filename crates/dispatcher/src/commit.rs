@@ -274,7 +274,8 @@ async fn commit(
     let (mut is_careful, mut is_told) = (false, false);
     let mut limit = LIMIT_HOT;
     loop {
-        let tried = try_commit(shared, owner, database, work, is_careful, limit).await;
+        let how = How { is_careful, limit, is_unanswered };
+        let tried = try_commit(shared, owner, database, work, &how).await;
         if !matches!(tried, Ok(Commit::Done(_))) {
             database.release();
         }
@@ -284,7 +285,6 @@ async fn commit(
                 return Some(results);
             }
             Ok(Commit::Unanswered(results, error)) => {
-                is_unanswered.store(true, Ordering::Release);
                 note_away(owner);
                 tracing::warn!(account.name = owner.account.config.name, %error,
                     "a commit was not answered; what became of it is asked before anything is repeated");
@@ -361,6 +361,13 @@ pub(crate) struct Work<'a> {
     closed: &'a [i64],
 }
 
+/// How it is tried.
+struct How<'a> {
+    is_careful: bool,
+    limit: Duration,
+    is_unanswered: &'a AtomicBool,
+}
+
 /// How a commit ended.
 enum Commit {
     Done(Vec<Committed>),
@@ -373,9 +380,9 @@ async fn try_commit(
     owner: &Owner,
     database: &mut Kept,
     work: &Work<'_>,
-    is_careful: bool,
-    limit: Duration,
+    how: &How<'_>,
 ) -> store::Result<Commit> {
+    let &How { is_careful, limit, is_unanswered } = how;
     let began = "recording intents and outcomes";
     let now = shared.clock.now();
     let timeout = owner.account.config.timeouts.total;
@@ -401,6 +408,7 @@ async fn try_commit(
     let (transaction, committed) = shared.db.within(limit, began, write).await?;
     hooks::point!("intent.before_commit", if !work.takings.is_empty());
     hooks::point!("outcome.before_commit", if !work.recorded.is_empty());
+    is_unanswered.store(true, Ordering::Release);
     let commit = async { transaction.commit().await.map_err(Error::database(began)) };
     let ended = shared.db.within(limit, began, commit).await;
     hooks::point!("intent.after_commit", if !work.takings.is_empty());

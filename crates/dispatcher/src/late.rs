@@ -73,10 +73,7 @@ pub(crate) async fn attend(
         tokio::select! {
             biased;
             ended = &mut commit => return Ended::of(ended, keeper.are_withdrawn),
-            received = jobs.recv_many(&mut fresh, usize::MAX), if give_up_at.is_none() => {
-                if received == 0 {
-                    give_up_at = Some(Instant::now() + LAST_TRIES);
-                }
+            _ = jobs.recv_many(&mut fresh, usize::MAX), if give_up_at.is_none() => {
                 for job in fresh.drain(..) {
                     if let Job::Outcomes(outcomes) = &job {
                         keeper.keep(known(outcomes)).await;
@@ -86,7 +83,15 @@ pub(crate) async fn attend(
             }
             () = tokio::time::sleep_until(look) => {}
         }
+        // Whoever waits to be taken holds the way to us open, and waits for us.
+        let waiting = work.takings.len() + held.iter().filter(|job| matches!(job, Job::Intent(_))).count();
+        if give_up_at.is_none() && jobs.is_empty() && jobs.sender_strong_count() <= waiting {
+            give_up_at = Some(Instant::now() + LAST_TRIES);
+        }
         if give_up_at.is_some_and(|at| at <= Instant::now()) {
+            if is_unanswered.load(Ordering::Acquire) {
+                keeper.withdraw(work).await;
+            }
             tracing::warn!(
                 account.name = owner.account.config.name,
                 "ending without a database; what is known of calls is in the journal, for the next start to read"
