@@ -34,6 +34,8 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 pub enum Failed {
     /// No connection stands: no byte of the request left.
     Connecting(Cause),
+    /// The request left, and no whole answer came in time.
+    Late,
     /// The request may have left.
     Exchanging(http1::Broken),
 }
@@ -69,32 +71,42 @@ impl Connections {
         Ok(Self { connector, connect_timeout, idle: Mutex::default(), most_idle })
     }
 
-    /// Writes the request to `origin` once and reads at most `limit_bytes` of the answer's body.
-    pub async fn exchange(&self, origin: &Uri, request: &[u8], limit_bytes: usize) -> Result<Answer, Failed> {
+    /// Writes the request to `origin` once and reads at most `limit_bytes` of the answer's body, all until `deadline`.
+    ///
+    /// Time that runs out while there is no connection yet is a failure to connect: nothing was sent.
+    pub async fn exchange(
+        &self,
+        origin: &Uri,
+        request: &[u8],
+        limit_bytes: usize,
+        deadline: Instant,
+    ) -> Result<Answer, Failed> {
         let mut connection = loop {
             let Some(mut idle) = self.take() else {
-                break self.connect(origin).await.map_err(Failed::Connecting)?;
+                break self.connect(origin, deadline).await.map_err(Failed::Connecting)?;
             };
             if idle.is_quiet().await {
                 break idle;
             }
         };
         let Connection { stream, unread, .. } = &mut connection;
-        let answer =
-            http1::exchange(stream, request, unread, limit_bytes).await.map_err(Failed::Exchanging)?;
+        let exchange = http1::exchange(stream, request, unread, limit_bytes);
+        let answer = tokio::time::timeout_at(deadline, exchange).await;
+        let answer = answer.map_err(|_| Failed::Late)?.map_err(Failed::Exchanging)?;
         if answer.is_reusable {
             self.put(connection);
         }
         Ok(answer)
     }
 
-    async fn connect(&self, origin: &Uri) -> Result<Connection, Cause> {
+    async fn connect(&self, origin: &Uri, deadline: Instant) -> Result<Connection, Cause> {
         let mut connector = self.connector.clone();
         let connecting = async {
             poll_fn(|cx| connector.poll_ready(cx)).await?;
             connector.call(origin.clone()).await
         };
-        let stream = tokio::time::timeout(self.connect_timeout, connecting).await??;
+        let stream = tokio::time::timeout_at(deadline.min(Instant::now() + self.connect_timeout), connecting)
+            .await??;
         Ok(Connection { stream: TokioIo::new(stream), unread: BytesMut::new(), idle_since: Instant::now() })
     }
 

@@ -198,11 +198,8 @@ impl Http {
             return self.call(request, limit_bytes, deadline).await;
         };
         let request = written(endpoint, secret.as_ref().map(|(name, value)| (*name, value)), &body);
-        let exchange = connections.exchange(&endpoint.origin, &request, limit_bytes);
-        let answer = tokio::time::timeout_at(deadline, exchange)
-            .await
-            .map_err(|_| Fault::unknown(codes::NO_ANSWER, "no whole answer in time"))?
-            .map_err(|failed| fault_of(failed, limit_bytes))?;
+        let answer = connections.exchange(&endpoint.origin, &request, limit_bytes, deadline).await;
+        let answer = answer.map_err(|failed| fault_of(failed, limit_bytes))?;
         let retry_after = answer.retry_after.as_deref().and_then(|text| self.seconds(text));
         Ok(Answer { status: answer.status, retry_after, body: answer.body })
     }
@@ -295,6 +292,7 @@ fn fault_of(failed: Failed, limit_bytes: usize) -> Fault {
             let code = if is_tls(&*cause) { codes::TLS_FAILED } else { codes::CONNECT_FAILED };
             Fault { code, reason: root(&*cause), not_sent: true }
         }
+        Failed::Late => Fault::unknown(codes::NO_ANSWER, "no whole answer in time"),
         Failed::Exchanging(http1::Broken::TooLarge) => too_large(limit_bytes),
         Failed::Exchanging(broken) => Fault::unknown(codes::CONNECTION_LOST, root(&broken)),
     }

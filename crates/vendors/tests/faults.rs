@@ -58,6 +58,36 @@ async fn no_connection_means_not_sent() {
     assert_eq!(tls, ["refused tls_failed SlowDown(account)"; 2]);
 }
 
+/// A listener whose queue is full, so that nobody else's connection is ever made; and those who fill it.
+async fn full_backlog() -> (String, tokio::net::TcpListener, Vec<tokio::net::TcpStream>) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queue = Vec::new();
+    let wait = Duration::from_millis(200);
+    while let Ok(joined) = tokio::time::timeout(wait, tokio::net::TcpStream::connect(address)).await {
+        queue.push(joined.unwrap());
+    }
+    (format!("http://{address}"), listener, queue)
+}
+
+#[tokio::test]
+async fn time_that_runs_out_before_the_connection_stands_means_not_sent() {
+    let (url, _listener, _queue) = full_backlog().await;
+    for vendor in Vendor::ALL {
+        // The time for connecting, and the time for the whole call.
+        for (total, is_short) in [(Duration::from_secs(5), false), (Duration::from_millis(300), true)] {
+            let account = account_with(vendor, &url, clock(), total);
+            let verdicts = account.send(&FACTS, &messages(vendor, 1)).await;
+            let lines: Vec<String> = verdicts.iter().map(line).collect();
+            // A token is fetched first, by the general client.
+            let code = if is_short && vendor == Vendor::SobotIo { "token_failed" } else { "connect_failed" };
+            assert_eq!(lines, [format!("refused {code} SlowDown(account)")], "{vendor} {total:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn whatever_happens_after_the_connection_stood_is_unknown() {
     let half_headers = b"HTTP/1.1 202 Accepted\r\nContent-Le".to_vec();
@@ -65,6 +95,7 @@ async fn whatever_happens_after_the_connection_stood_is_unknown() {
     let half_chunk = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n50\r\n{\"data\":".to_vec();
     let cases = [
         ("closed before it was read", Reply::CloseBeforeReading, "unknown connection_lost"),
+        ("reset before it was read", Reply::ResetBeforeReading, "unknown connection_lost"),
         ("closed after it was read", Reply::CloseAfterReading, "unknown connection_lost"),
         ("reset after it was read", Reply::ResetAfterReading, "unknown connection_lost"),
         ("half of the headers", Reply::Raw(half_headers), "unknown connection_lost"),
@@ -95,18 +126,26 @@ async fn whatever_happens_after_the_connection_stood_is_unknown() {
             Reply::Raw([b"HTTP/1.1 200 OK\r\n\r\n".as_slice(), &vec![b' '; 3 * 1024 * 1024]].concat());
         assert_eq!(one(vendor, endless).await, "unknown answer_too_large", "{vendor}");
     }
+    let fifty_megabytes = answer(200, "", &"x".repeat(50 * 1024 * 1024));
+    assert_eq!(one(Vendor::SobotIn, fifty_megabytes.clone()).await, "unknown answer_too_large");
+    assert_eq!(lines(Vendor::Exotel, fifty_megabytes, 2).await, ["unknown answer_too_large"; 2]);
     let batch = answer(202, "", &"x".repeat(4 * 1024 * 1024 + 1));
     assert_eq!(lines(Vendor::Exotel, batch, 2).await, ["unknown answer_too_large"; 2]);
 }
 
 #[tokio::test]
 async fn no_answer_in_time_is_unknown() {
-    for vendor in Vendor::ALL {
-        let first = if vendor == Vendor::SobotIo { answer(200, "", TOKEN) } else { Reply::Hang };
-        let server = Server::start(vec![first, Reply::Hang]).await;
-        let account = account_with(vendor, &server.url, clock(), Duration::from_millis(300));
-        let verdicts = account.send(&FACTS, &messages(vendor, 1)).await;
-        assert_eq!(verdicts.iter().map(line).collect::<Vec<_>>(), ["unknown no_answer"], "{vendor}");
+    let drip = Reply::Drip(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{".to_vec());
+    for slow in [Reply::Hang, drip] {
+        for vendor in Vendor::ALL {
+            let first = if vendor == Vendor::SobotIo { answer(200, "", TOKEN) } else { slow.clone() };
+            let server = Server::start(vec![first, slow.clone()]).await;
+            let account = account_with(vendor, &server.url, clock(), Duration::from_millis(300));
+            let began = tokio::time::Instant::now();
+            let verdicts = account.send(&FACTS, &messages(vendor, 1)).await;
+            assert_eq!(verdicts.iter().map(line).collect::<Vec<_>>(), ["unknown no_answer"], "{vendor}");
+            assert!(began.elapsed() < Duration::from_secs(3), "a byte now and then is no reason to wait");
+        }
     }
 }
 
@@ -118,6 +157,13 @@ async fn throttling_names_the_time_that_was_asked_for_within_bounds() {
         ("Retry-After: 0\r\n", " 1 s"),
         ("Retry-After: 1.5\r\n", " 2 s"),
         ("Retry-After: 86400\r\n", " 3600 s"),
+        ("Retry-After: 99999999999999999999999\r\n", " 3600 s"),
+        ("Retry-After: 1e400\r\n", ""),
+        ("Retry-After: NaN\r\n", ""),
+        ("Retry-After: Fri, 31 Dec 9999 23:59:59 GMT\r\n", " 3600 s"),
+        ("Retry-After: Tue, 31 Feb 2026 09:02:00 GMT\r\n", ""),
+        ("Retry-After: 7, 8\r\n", ""),
+        ("Retry-After:\r\n", ""),
         // The clock of the tests stands at 09:00:00.
         ("Retry-After: Tue, 01 Dec 2026 09:02:00 GMT\r\n", " 120 s"),
         ("Retry-After: Tue, 01 Dec 2026 08:00:00 GMT\r\n", " 1 s"),

@@ -25,6 +25,10 @@ pub enum Reply {
     Unasked(Vec<u8>),
     /// Closes at once.
     CloseBeforeReading,
+    /// Resets the connection as soon as it stands.
+    ResetBeforeReading,
+    /// Reads the request, then writes these bytes, one each 20 ms, again and again.
+    Drip(Vec<u8>),
     /// Reads the request, then closes without a word.
     CloseAfterReading,
     /// Reads the request, then resets the connection.
@@ -88,6 +92,12 @@ async fn serve(mut stream: TcpStream, reply: Reply, seen: Arc<Mutex<Vec<Seen>>>)
     if matches!(reply, Reply::CloseBeforeReading) {
         return;
     }
+    if matches!(reply, Reply::ResetBeforeReading) {
+        // Once there is something to be read: a reset before that may find the connection not standing yet.
+        let _ = stream.readable().await;
+        let _ = stream.set_zero_linger();
+        return;
+    }
     if let Reply::Unasked(bytes) = reply {
         let _ = stream.write_all(&bytes).await;
         let _ = stream.shutdown().await;
@@ -105,8 +115,19 @@ async fn serve(mut stream: TcpStream, reply: Reply, seen: Arc<Mutex<Vec<Seen>>>)
         Reply::ResetAfterReading => {
             let _ = stream.set_zero_linger();
         }
+        Reply::Drip(bytes) => {
+            for byte in bytes.iter().cycle() {
+                if stream.write_all(&[*byte]).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
         Reply::Hang => std::future::pending().await,
-        Reply::CloseAfterReading | Reply::CloseBeforeReading | Reply::Unasked(_) => {}
+        Reply::CloseAfterReading
+        | Reply::CloseBeforeReading
+        | Reply::ResetBeforeReading
+        | Reply::Unasked(_) => {}
     }
 }
 
