@@ -11,7 +11,9 @@
 mod a_halt_stands_until_lifted;
 mod a_kill_at_any_point_sends_nobody_twice;
 mod a_kill_leaves_nothing_half_done;
+mod a_message_that_cannot_be_written_any_more_halts_its_task;
 mod a_messy_spreadsheet_is_imported_with_a_reason_for_each_bad_row;
+mod a_misbehaving_vendor_sends_nobody_twice;
 mod a_node_that_lost_its_lease_does_nothing;
 mod a_number_that_fails_is_left_alone_until_it_writes;
 mod a_paused_task_takes_nobody_and_resumes;
@@ -20,6 +22,7 @@ mod a_release_has_no_test_hooks;
 mod a_row_that_cannot_be_sent_fails_alone;
 mod a_scheduled_task_starts_at_its_time;
 mod an_expired_campaign_sends_to_nobody_more;
+mod an_overloaded_vendor_is_called_less;
 mod answers_survive_a_database_outage;
 mod an_operator_decides_what_is_unknown;
 mod boundaries_hold;

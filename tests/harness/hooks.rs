@@ -25,6 +25,11 @@ impl Daemon {
         self.arm(point, &format!("stop {nth}"));
     }
 
+    /// Whoever passes `point` for the `nth` time panics there.
+    pub fn panic_at(&self, point: &str, nth: u32) {
+        self.arm(point, &format!("panic {nth}"));
+    }
+
     /// Forgets a point, whether it acted or not.
     pub fn disarm(&self, point: &str) {
         let _ = fs::remove_file(self.hooks_folder().join(point));

@@ -7,6 +7,7 @@ pub mod account;
 pub mod balancer;
 pub mod campaign;
 pub mod daemon;
+pub mod fronted;
 pub mod hooks;
 pub mod ledger;
 pub mod outage;

@@ -2,8 +2,8 @@
 //!
 //! The variable [`FOLDER`] names a folder. A file in it that is named like a point arms it: `kill 3` has the process kill
 //! itself by SIGKILL when it passes the point for the third time since, `stop 1` has whoever passes wait while all others
-//! go on. A point acts once: its file is first renamed to `NAME.hit`, which tells the test, and a process that is started
-//! again is not ended again. Who stopped goes on when `NAME.hit` is removed.
+//! go on, `panic 1` has it panic. A point acts once: its file is first renamed to `NAME.hit`, which tells the test, and a
+//! process that is started again is not ended again. Who stopped goes on when `NAME.hit` is removed.
 //! Files with a number set what would take a test too long otherwise: `lease_seconds`, `call_timeout_seconds`.
 //! The file `clock_offset_ms` moves the daemon's clock, forwards or back.
 
@@ -36,6 +36,7 @@ fn folder() -> Option<&'static Path> {
 enum Action {
     Kill,
     Stop,
+    Panic,
 }
 
 /// Passes the point.
@@ -44,6 +45,7 @@ pub async fn pass(name: &str) {
     match due(folder, name) {
         None => {}
         Some(Action::Kill) => die(),
+        Some(Action::Panic) => panic!("the test hook {name} panics"),
         Some(Action::Stop) => {
             let hit = hit(folder, name);
             while hit.exists() {
@@ -63,8 +65,9 @@ fn due(folder: &Path, name: &str) -> Option<Action> {
     let action = match words.next()? {
         "kill" => Action::Kill,
         "stop" => Action::Stop,
+        "panic" => Action::Panic,
         other => {
-            eprintln!("the test hook {name} is armed with `{other}`: kill and stop are known");
+            eprintln!("the test hook {name} is armed with `{other}`: kill, stop and panic are known");
             return None;
         }
     };
