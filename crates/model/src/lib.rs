@@ -15,6 +15,7 @@ pub mod phone;
 pub mod phone_input;
 mod phone_shortcut;
 pub mod recipient_zones;
+pub mod reply_words;
 pub mod report;
 pub mod retry;
 pub mod status;
