@@ -10,6 +10,7 @@ pub mod decide;
 pub mod disposition;
 pub mod fault_class;
 pub mod field_error;
+pub mod limits;
 pub mod message;
 pub mod phone;
 pub mod phone_input;
