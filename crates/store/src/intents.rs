@@ -119,8 +119,9 @@ pub(crate) async fn take_retries(
     if due.is_empty() {
         return Ok(HashSet::new());
     }
-    // FOR SHARE: a pause or cancel that commits first is seen, one that comes later waits for us. Attempt and due time:
-    // what was read before a quick pause must not take a row that was written since.
+    // FOR SHARE: a pause or cancel that commits first is seen, one that comes later waits for us. Attempt, due time and code:
+    // what was read before a quick pause must not take a row that was written since. The code names the place that the
+    // counts and the troubles are moved out of.
     let rows: Vec<(i64, i32)> = sql::query_as(
         "WITH running AS (
             SELECT id FROM tasks
@@ -129,15 +130,18 @@ pub(crate) async fn take_retries(
               AND NOT task_is_halted(id, account, sender, template)
             ORDER BY id FOR SHARE
          )
-         DELETE FROM retries r USING UNNEST($1::bigint[], $2::integer[], $3::smallint[]) AS i (task_id, no, attempt)
+         DELETE FROM retries r
+         USING UNNEST($1::bigint[], $2::integer[], $3::smallint[], $5::text[]) AS i (task_id, no, attempt, code)
          WHERE r.task_id = i.task_id AND r.no = i.no AND r.attempt = i.attempt AND r.due_at <= $4
            AND r.task_id IN (SELECT id FROM running)
+           AND i.code = coalesce((SELECT code FROM messages m WHERE m.task_id = r.task_id AND m.no = r.no), '')
          RETURNING r.task_id, r.no",
     )
     .bind(due.iter().map(|row| row.0).collect::<Vec<_>>())
     .bind(due.iter().map(|row| row.1).collect::<Vec<_>>())
     .bind(due.iter().map(|row| row.2).collect::<Vec<_>>())
     .bind(now)
+    .bind(due.iter().map(|row| row.3.unwrap_or("")).collect::<Vec<_>>())
     .fetch_all(&mut *conn)
     .await
     .map_err(Error::database("taking retries"))?;
