@@ -88,7 +88,7 @@ impl FrequencyCap {
     }
 
     fn span(&self) -> Duration {
-        Duration::days(i64::from(self.days))
+        Duration::days(i64::from(self.days.min(LIMIT_CAP_DAYS)))
     }
 }
 

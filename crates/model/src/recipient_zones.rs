@@ -118,6 +118,10 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     fn zones(phone: &str, column: Option<&str>) -> (Vec<&'static str>, Option<ZoneDoubt>) {
@@ -185,5 +189,41 @@ mod tests {
         let of = |phone: &str| RecipientZones::of(phone.parse().unwrap(), None).0;
         assert_eq!(of("+919876543210"), of("+919876543211"));
         assert_ne!(of("+12125550100"), of("+14155550100"));
+    }
+
+    /// The set of each prefix of the file, written out.
+    fn prefixes() -> HashMap<String, u16> {
+        let lines =
+            include_str!("../data/phone_time_zones.txt").lines().filter(|line| !line.starts_with('#'));
+        let runs =
+            (0..).zip(lines).flat_map(|(set, line)| line.split(' ').skip(1).map(move |run| (set, run)));
+        runs.flat_map(|(set, run)| {
+            let (first, last) = run.split_once('-').unwrap_or((run, run));
+            let numbers = first.parse::<u64>().unwrap()..=last.parse().unwrap();
+            numbers.map(move |prefix| (prefix.to_string(), set))
+        })
+        .collect()
+    }
+
+    fn longest(prefixes: &HashMap<String, u16>, digits: &str) -> Option<u16> {
+        (1..=digits.len()).rev().find_map(|n| prefixes.get(&digits[..n])).copied()
+    }
+
+    #[test]
+    fn the_longest_prefix_decides_before_and_behind_every_prefix() {
+        let prefixes = prefixes();
+        for prefix in prefixes.keys() {
+            for tail in ["", "0", "9", "000000", "999999", "4711471"] {
+                let digits = format!("{prefix}{tail}");
+                assert_eq!(TABLE.set_of(digits.parse().unwrap()), longest(&prefixes, &digits), "{digits}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_longest_prefix_decides(digits in "[1-9][0-9]{0,14}") {
+            prop_assert_eq!(TABLE.set_of(digits.parse().unwrap()), longest(&prefixes(), &digits));
+        }
     }
 }
