@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod balancer;
+pub mod callbacks;
 pub mod campaign;
 pub mod daemon;
 pub mod fronted;
