@@ -113,8 +113,10 @@ fn read(field: &str, words: &[String]) -> Result<HashSet<String>, FieldError> {
 /// `text` as it is compared: letters of one form (full-width ones, and those put together from letter and accent), without
 /// capitals. By way of capitals, because `ß` and `SS`, `ς` and `σ` are one in them.
 fn folded(text: &str) -> String {
-    let plain: String = trimmed(text).nfkc().collect();
-    plain.to_uppercase().to_lowercase().nfkc().collect()
+    let plain: String = text.nfkc().collect();
+    let plain: String = plain.to_uppercase().to_lowercase().nfkc().collect();
+    // Last: some signs are blanks with a mark upon them.
+    trimmed(&plain).to_owned()
 }
 
 /// `text` without blanks around it, and without the marks that nobody sees and keyboards leave there.
