@@ -5,7 +5,7 @@
 
 use std::{
     future::poll_fn,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Mutex, PoisonError},
     task::Poll,
     time::Duration,
@@ -29,6 +29,10 @@ use crate::{
 
 type Stream = TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>;
 type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// When the time is over, what has come by then is still read. A process that stood still finds the time over before it
+/// finds the answer, which tells what became of the call.
+const GRACE: Duration = Duration::from_millis(50);
 
 /// Why an exchange brought no whole answer.
 pub enum Failed {
@@ -89,9 +93,18 @@ impl Connections {
                 break idle;
             }
         };
+        // A process that stood still meanwhile must not begin what others have given up.
+        if Instant::now() >= deadline {
+            return Err(Failed::Connecting("the time for the call was over before it began".into()));
+        }
         let Connection { stream, unread, .. } = &mut connection;
-        let exchange = http1::exchange(stream, request, unread, limit_bytes);
-        let answer = tokio::time::timeout_at(deadline, exchange).await;
+        let answer = {
+            let mut exchange = pin!(http1::exchange(stream, request, unread, limit_bytes));
+            match tokio::time::timeout_at(deadline, &mut exchange).await {
+                Err(_) => tokio::time::timeout(GRACE, exchange).await,
+                in_time => in_time,
+            }
+        };
         let answer = answer.map_err(|_| Failed::Late)?.map_err(Failed::Exchanging)?;
         if answer.is_reusable {
             self.put(connection);
