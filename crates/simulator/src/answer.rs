@@ -37,7 +37,7 @@ enum Ending {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     content_type: &'static str,
-    retry_after: Option<HeaderValue>,
+    retry_after: Option<Box<HeaderValue>>,
     body: Bytes,
     ending: Ending,
     /// Time until the answer leaves.
@@ -57,7 +57,7 @@ impl Answer {
     }
 
     pub(crate) fn retry_after(mut self, seconds: Option<u32>) -> Answer {
-        self.retry_after = seconds.map(HeaderValue::from);
+        self.retry_after = seconds.map(|seconds| Box::new(seconds.into()));
         self
     }
 
@@ -76,7 +76,7 @@ impl Answer {
             }
             FaultAction::Throttle { retry_after } => {
                 let mut answer = error(429, "throttled on purpose");
-                answer.retry_after = HeaderValue::from_str(retry_after).ok();
+                answer.retry_after = HeaderValue::from_str(retry_after).ok().map(Box::new);
                 Some(answer)
             }
             FaultAction::HangBeforeAccept { for_ms } => {
@@ -158,7 +158,7 @@ impl Answer {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
         if let Some(retry_after) = self.retry_after {
-            headers.insert(header::RETRY_AFTER, retry_after);
+            headers.insert(header::RETRY_AFTER, *retry_after);
         }
         response
     }

@@ -7,7 +7,9 @@ mod support;
 use std::time::Duration;
 
 use model::{disposition::MessageFacts, verdict::Verdict};
-use support::{FACTS, Reply, Server, TOKEN, account, account_with, answer, clock, messages, sample};
+use support::{
+    FACTS, Reply, Server, TOKEN, account, account_with, answer, clock, full_backlog, messages, sample,
+};
 use vendors::Vendor;
 
 /// A verdict in one line: `refused http_429 SlowDown(account) 7 s`.
@@ -56,20 +58,6 @@ async fn no_connection_means_not_sent() {
     }
     let tls = lines_with(Vendor::Exotel, &plain.url.replace("http:", "https:"), 2, &FACTS).await;
     assert_eq!(tls, ["refused tls_failed SlowDown(account)"; 2]);
-}
-
-/// A listener whose queue is full, so that nobody else's connection is ever made; and those who fill it.
-async fn full_backlog() -> (String, tokio::net::TcpListener, Vec<tokio::net::TcpStream>) {
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let listener = socket.listen(0).unwrap();
-    let address = listener.local_addr().unwrap();
-    let mut queue = Vec::new();
-    let wait = Duration::from_millis(200);
-    while let Ok(joined) = tokio::time::timeout(wait, tokio::net::TcpStream::connect(address)).await {
-        queue.push(joined.unwrap());
-    }
-    (format!("http://{address}"), listener, queue)
 }
 
 #[tokio::test]

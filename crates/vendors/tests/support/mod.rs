@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use model::{Clock, Phone, disposition::MessageFacts, report::Correlation};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 use vendors::{Account, AccountConfig, AccountSettings, Outgoing, Timeouts, Vendor};
 
@@ -86,6 +86,20 @@ impl Server {
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
+}
+
+/// A listener whose queue is full, so that nobody else's connection is ever made; and those who fill it.
+pub async fn full_backlog() -> (String, TcpListener, Vec<TcpStream>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queue = Vec::new();
+    let wait = Duration::from_millis(200);
+    while let Ok(joined) = tokio::time::timeout(wait, TcpStream::connect(address)).await {
+        queue.push(joined.unwrap());
+    }
+    (format!("http://{address}"), listener, queue)
 }
 
 async fn serve(mut stream: TcpStream, reply: Reply, seen: Arc<Mutex<Vec<Seen>>>) {
