@@ -6,6 +6,10 @@ use std::{collections::HashMap, sync::LazyLock};
 use api::Counts;
 use reqwest::{Body, Client, StatusCode};
 use simulator::Vendor;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use crate::harness::{
     Account, People, World,
@@ -27,6 +31,18 @@ async fn post(url: &str, body: impl Into<Body>) -> (StatusCode, String) {
     let text = answer.text().await.unwrap();
     let detail = serde_json::from_str::<serde_json::Value>(&text).ok();
     (status, detail.and_then(|problem| Some(problem["detail"].as_str()?.to_owned())).unwrap_or(text))
+}
+
+/// Writes all of a request before it reads a byte, as plain clients do; the first line of the answer.
+async fn write_whole(world: &World, path: &str, body: &[u8]) -> String {
+    let address = world.url("").trim_start_matches("http://").to_owned();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!("POST {path} HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body).await.expect("the connection lasts until the body is written");
+    let mut answer = vec![0; 1_000];
+    let read = stream.read(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer[..read]).lines().next().unwrap_or_default().to_owned()
 }
 
 async fn metric(world: &World, line_begins: &str) -> Option<f64> {
@@ -173,6 +189,12 @@ async fn three_mebibytes_are_taken_and_not_a_byte_more() {
             let (status, detail) = post(&url, unannounced).await;
             assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{size} bytes in chunks: {detail}");
         }
+    }
+    let whole = padded(largest.clone(), 4 * LIMIT_BYTES);
+    let right = url.strip_prefix(&world.url("")).unwrap();
+    for (path, expected) in [(right, "413"), (&format!("{right}x"), "404")] {
+        let answer = write_whole(world, path, whole.as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{path}: {answer}");
     }
     assert_eq!(world.stored_callbacks(0).await, HashMap::new());
     assert_eq!(world.task(silent.task).await.counts.sent, 0);
