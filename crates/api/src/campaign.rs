@@ -44,8 +44,12 @@ pub struct Campaign {
     pub priority: Priority,
     /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// Its latest task.
+    /// Its latest task: of a recurring campaign, the one of its next firing.
     pub task_id: Option<i64>,
+    /// When it starts next: its scheduled task's time. Null: nothing is scheduled (any more).
+    pub next_run_at: Option<DateTime<Utc>>,
+    /// The next firings, five at the most; of a draft, those it would have if it were launched now.
+    pub upcoming: Vec<DateTime<Utc>>,
 }
 
 /// Whether a campaign has been launched.

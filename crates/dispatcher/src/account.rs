@@ -28,7 +28,7 @@ use vendors::{Account, AccountConfig, codes};
 
 use crate::{
     Shared, breaker::Breaker, commit, ebb::Ebb, judge::Judge, live::AccountLive, pace, pace::Pace, pacer,
-    slots::Slots, trust::Trust,
+    run::is_open, slots::Slots, trust::Trust,
 };
 
 /// How often the running tasks are looked up when nothing wakes the account.
@@ -253,14 +253,16 @@ async fn settle(shared: &Shared, owner: &Owner) -> bool {
 /// Looks which tasks may send, and tells the pacers.
 async fn look(shared: &Shared, owner: &Owner, plans: &HashMap<String, Arc<pacer::Plan>>) {
     let account = &owner.account;
+    let now = shared.clock.now();
     let runs = async {
         let mut conn = shared.db.background.acquire().await.map_err(Error::database("looking for tasks"))?;
-        runs::runnable(&mut conn, &account.config.name, shared.clock.now()).await
+        runs::runnable(&mut conn, &account.config.name, now).await
     };
     match shared.db.within(LIMIT_HOT, "looking for tasks", runs).await {
         Ok(runs) => {
             for (sender, plan) in plans {
-                plan.set(runs.iter().filter(|run| run.sender == *sender).cloned().collect());
+                let of_sender = runs.iter().filter(|run| run.sender == *sender);
+                plan.set(of_sender.filter(|run| is_open(run, now)).cloned().collect());
             }
         }
         Err(error) => tracing::warn!(account.name = account.config.name, %error, "cannot look for tasks"),

@@ -139,7 +139,8 @@ impl Pacer {
 
     /// When the first task that waits for its campaign's own pace may go on; else when to look again.
     fn ready_at(&self) -> Instant {
-        let waiting = self.runs.iter().filter(|run| run.has_work());
+        let now = self.shared.clock.now();
+        let waiting = self.runs.iter().filter(|run| run.has_work() && !run.is_closed(now));
         let first = waiting.filter_map(|run| run.spacing.as_ref()).map(Spacing::ready_at).min();
         let look = Instant::now() + IDLE;
         first.map_or(look, |first| first.min(look))
@@ -168,7 +169,8 @@ impl Pacer {
             let task_id = planned.task_id;
             if !self.runs.iter().any(|run| run.facts.run.task_id == task_id) {
                 let account = &self.owner.account;
-                match TaskRun::start(planned, &account.client, &self.shared.db, &self.plan.wake) {
+                let now = self.shared.clock.now();
+                match TaskRun::start(planned, &account.client, &self.shared.db, &self.plan.wake, now) {
                     Ok(run) => self.runs.push_back(run),
                     Err(error) => self.halt(task_id, error).await,
                 }
@@ -225,10 +227,12 @@ impl Pacer {
     /// The next task in turn that has somebody to be taken. It keeps its turn as often as its weight says, then goes to
     /// the end of the row.
     fn next_run(&mut self) -> Option<usize> {
+        let now = self.shared.clock.now();
         for _ in 0..self.runs.len() {
             let mut run = self.runs.pop_front()?;
             run.refill(self.batch.max(SINGLES));
-            let may_take = run.has_work() && run.spacing.as_ref().is_none_or(Spacing::is_ready);
+            let is_ready = run.spacing.as_ref().is_none_or(Spacing::is_ready) && !run.is_closed(now);
+            let may_take = run.has_work() && is_ready;
             if may_take && run.keeps_turn() {
                 self.runs.push_front(run);
                 return Some(0);

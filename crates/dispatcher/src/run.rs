@@ -9,8 +9,9 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use model::{
-    campaign::Category,
+    campaign::{Category, Window},
     message::{Columns, Message},
 };
 use store::{
@@ -35,6 +36,17 @@ const WEIGHTS: [u8; 3] = [8, 2, 1];
 fn weight(priority: i16) -> u8 {
     let index = usize::try_from(priority - 1).unwrap_or(1);
     WEIGHTS.get(index).copied().unwrap_or(WEIGHTS[1])
+}
+
+/// A task's sending window; one that cannot be read was checked when the campaign was created, and never opens.
+fn window(run: &Run) -> Option<Window> {
+    run.sending_window.as_ref().and_then(|window| window.compile().ok())
+}
+
+/// Whether a task's sending window lets anybody be taken.
+pub(crate) fn is_open(run: &Run, now: DateTime<Utc>) -> bool {
+    run.sending_window.is_none()
+        || window(run).and_then(|window| window.taking_begins(now)).is_some_and(|begins| begins <= now)
 }
 
 /// What stays the same while a task runs.
@@ -66,6 +78,8 @@ pub(crate) struct TaskRun {
     pub(crate) in_hand: HashSet<i32>,
     /// Fresh and retry alternate.
     pub(crate) retry_next: bool,
+    /// When its sending window closes; none: it does not.
+    closes_at: Option<DateTime<Utc>>,
     /// Requests that it may take before the next task's turn.
     turns: u8,
 }
@@ -80,6 +94,7 @@ impl TaskRun {
         account: &Account,
         db: &Database,
         wake: &Arc<Notify>,
+        now: DateTime<Utc>,
     ) -> Result<Self, String> {
         let complain = |errors: Vec<model::FieldError>| {
             errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
@@ -102,6 +117,7 @@ impl TaskRun {
             due: VecDeque::new(),
             in_hand: HashSet::new(),
             retry_next: false,
+            closes_at: window(&run).and_then(|window| window.taking_ends(now)),
             turns: weight(run.priority),
             facts: Arc::new(RunFacts {
                 is_marketing: category == Category::Marketing,
@@ -129,6 +145,11 @@ impl TaskRun {
     /// Somebody can be taken now.
     pub(crate) fn has_work(&self) -> bool {
         !self.is_stale() && (!self.fresh.is_empty() || !self.due.is_empty())
+    }
+
+    /// Its sending window has closed since it was begun: it is begun afresh when that opens.
+    pub(crate) fn is_closed(&self, now: DateTime<Utc>) -> bool {
+        self.closes_at.is_some_and(|closes_at| closes_at <= now)
     }
 
     /// Counts a turn: whether another one follows before the next task's.

@@ -15,7 +15,7 @@ use store::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Shared, share::Shares};
+use crate::{Shared, firings, share::Shares};
 
 /// Between two rounds.
 const ROUND: Duration = Duration::from_millis(250);
@@ -94,7 +94,7 @@ async fn of_account(shared: &Shared, lease: &Lease, shares: &mut Shares, round: 
     let conn: &mut PgConnection = &mut transaction;
     let now = shared.clock.now();
     leases::fence(conn, lease).await?;
-    let mut may_send = maintenance::start_due_tasks(conn, &lease.account, now).await? > 0;
+    let mut may_send = firings::step(conn, &lease.account, now, shared.late_after).await?;
     maintenance::complete_tasks(conn, &lease.account, now).await?;
     if round.is_multiple_of(SLOW) {
         maintenance::expire_tasks(conn, &lease.account, now).await?;

@@ -7,6 +7,7 @@ pub mod inbox;
 mod apply;
 mod chores;
 mod failed;
+mod firings;
 mod owned;
 mod people;
 mod records;
@@ -53,6 +54,8 @@ pub struct Setup {
     pub wake_dispatcher: Arc<dyn Fn(&str) + Send + Sync>,
     /// Rings when something was appended to the inbox by this node (`notify_waiters`).
     pub appended: Arc<Notify>,
+    /// A scheduled task that is late by more than this waits for a person.
+    pub late_after: Duration,
 }
 
 /// How vendors are asked what they sent, where they keep records of it.
@@ -79,6 +82,7 @@ struct Shared {
     records: Records,
     slow_down: SlowDown,
     wake_dispatcher: Arc<dyn Fn(&str) + Send + Sync>,
+    late_after: Duration,
     /// Steps of all accounts at once: they share few connections with what sends.
     steps: Semaphore,
     /// Chores of all accounts at once.
@@ -115,6 +119,7 @@ impl Reconciler {
             records,
             slow_down: setup.slow_down,
             wake_dispatcher: setup.wake_dispatcher,
+            late_after: setup.late_after,
             steps: Semaphore::new(AT_ONCE),
             chores: Semaphore::new(AT_ONCE),
         });

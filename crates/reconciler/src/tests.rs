@@ -251,6 +251,7 @@ async fn an_account_that_stands_still_keeps_no_other_waiting() {
         slow_down: Arc::new(|_, _, _| {}),
         wake_dispatcher: Arc::new(|_| {}),
         appended: Arc::new(Notify::new()),
+        late_after: Duration::from_secs(3600),
     });
     let state = async |task_id| message(&mut database.connect().await, task_id, 1).await.0;
     let is_blocked = async || {

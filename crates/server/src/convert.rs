@@ -9,6 +9,9 @@ use vendors::{Vendor, codes};
 
 use crate::state::AppState;
 
+/// Firings of a recurring campaign that are shown ahead.
+const SHOWN_FIRINGS: usize = 5;
+
 /// Converts between enums of the same words.
 macro_rules! same_words {
     ($name:ident, $back:ident, $from:ty, $to:ty, $($variant:ident),*) => {
@@ -133,6 +136,8 @@ pub fn task(state: &AppState, task: store::tasks::Task, halts: &[&Halt]) -> ::ap
     let live = (state.live.task)(&task.account, task.id).filter(|_| is_running).unwrap_or_default();
     let (waiting_for, waiting_until) = if shown == ::api::TaskState::Halted {
         (Some(::api::WaitingFor::Halt), last_lift(halts))
+    } else if live.waiting_for.is_none() && is_running && task.counts.queued + task.counts.retrying > 0 {
+        closed_window(task.sending_window.as_ref(), state.clock.now())
     } else {
         (live.waiting_for, live.waiting_until)
     };
@@ -159,6 +164,19 @@ pub fn task(state: &AppState, task: store::tasks::Task, halts: &[&Halt]) -> ::ap
         messages_per_second: live.messages_per_second,
         eta_seconds: eta_seconds(task.counts.queued, live.messages_per_second),
         errors: task.errors.into_iter().map(|(code, count)| task_error(vendor, code, count)).collect(),
+    }
+}
+
+/// That the task waits for its sending window to open, and until when.
+fn closed_window(
+    window: Option<&campaign::SendingWindow>,
+    now: DateTime<Utc>,
+) -> (Option<::api::WaitingFor>, Option<DateTime<Utc>>) {
+    let window = window.and_then(|window| window.compile().ok());
+    match window.map(|window| window.taking_begins(now)) {
+        Some(Some(begins)) if begins <= now => (None, None),
+        Some(begins) => (Some(::api::WaitingFor::Window), begins),
+        None => (None, None),
     }
 }
 
@@ -281,7 +299,8 @@ pub fn audience(audience: store::audiences::Audience) -> ::api::Audience {
 }
 
 /// A campaign.
-pub fn campaign(campaign: store::campaigns::Campaign) -> ::api::Campaign {
+pub fn campaign(campaign: store::campaigns::Campaign, now: DateTime<Utc>) -> ::api::Campaign {
+    let upcoming = upcoming(&campaign, now);
     let definition = campaign.definition;
     ::api::Campaign {
         id: campaign.id,
@@ -303,6 +322,22 @@ pub fn campaign(campaign: store::campaigns::Campaign) -> ::api::Campaign {
         priority: priority(definition.priority),
         created_at: campaign.created_at,
         task_id: campaign.task_id,
+        next_run_at: campaign.next_run_at,
+        upcoming,
+    }
+}
+
+/// The next firings. A launched campaign without a scheduled task has none, whatever its schedule says.
+fn upcoming(campaign: &store::campaigns::Campaign, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+    let plan = campaign.definition.schedule.as_ref().and_then(|schedule| schedule.plan().ok());
+    let is_draft = campaign.state == campaign::CampaignState::Draft;
+    match (plan, campaign.next_run_at) {
+        (Some(plan), None) if is_draft => plan.upcoming(now).take(SHOWN_FIRINGS).collect(),
+        (Some(plan), Some(next)) => {
+            std::iter::once(next).chain(plan.upcoming(next)).take(SHOWN_FIRINGS).collect()
+        }
+        (None, Some(next)) => vec![next],
+        (_, None) => Vec::new(),
     }
 }
 

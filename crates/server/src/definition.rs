@@ -153,8 +153,10 @@ fn check_alone(definition: &Definition, now: DateTime<Utc>) -> Vec<FieldError> {
         expires_at: definition.expires_at,
     };
     let mut errors = alone.check(now);
+    let follows_recipients =
+        definition.sending_window.as_ref().is_some_and(|window| window.time_zone == "recipient");
     let not_acted_on =
-        [("sending_window", definition.sending_window.is_some()), ("canary", definition.canary.is_some())];
+        [("sending_window.time_zone", follows_recipients), ("canary", definition.canary.is_some())];
     for (field, _) in not_acted_on.into_iter().filter(|(_, is_given)| *is_given) {
         errors.push(FieldError::new(field, NOT_ACTED_ON));
     }

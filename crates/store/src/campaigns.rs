@@ -55,6 +55,8 @@ pub struct Campaign {
     pub created_at: DateTime<Utc>,
     /// Its latest task.
     pub task_id: Option<i64>,
+    /// When its scheduled task starts; none: none is scheduled.
+    pub next_run_at: Option<DateTime<Utc>>,
 }
 
 #[derive(FromRow)]
@@ -78,6 +80,7 @@ struct CampaignRow {
     expires_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     task_id: Option<i64>,
+    next_run_at: Option<DateTime<Utc>>,
 }
 
 impl TryFrom<CampaignRow> for Campaign {
@@ -108,6 +111,7 @@ impl TryFrom<CampaignRow> for Campaign {
             },
             created_at: row.created_at,
             task_id: row.task_id,
+            next_run_at: row.next_run_at,
         })
     }
 }
@@ -251,7 +255,9 @@ macro_rules! select_campaigns {
             "SELECT c.id, c.name, c.state, c.account, c.sender, c.audience_id, c.message, c.template, c.category,
                     c.priority, c.max_attempts, c.messages_per_second, c.on_unknown, c.schedule,
                     c.sending_window, c.canary, c.expires_at, c.created_at,
-                    (SELECT max(t.id) FROM tasks t WHERE t.campaign_id = c.id AND NOT t.hidden) AS task_id
+                    (SELECT max(t.id) FROM tasks t WHERE t.campaign_id = c.id AND NOT t.hidden) AS task_id,
+                    (SELECT min(t.starts_at) FROM tasks t
+                     WHERE t.campaign_id = c.id AND NOT t.hidden AND t.state = 1) AS next_run_at
              FROM campaigns c ",
             $rest
         )

@@ -12,6 +12,7 @@ pub mod decisions;
 pub mod early;
 pub mod effects;
 pub mod error;
+pub mod firings;
 pub mod groups;
 pub mod halts;
 pub mod idempotency;

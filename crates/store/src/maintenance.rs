@@ -1,26 +1,9 @@
-//! The small steps that keep tasks and halts true to the clock: starting, completing, expiring, lifting.
+//! The small steps that keep tasks and halts true to the clock: completing, expiring, lifting.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 use crate::{Error, Result, sql};
-
-/// Starts the account's scheduled tasks whose time has come; how many. A paused one starts paused.
-///
-/// # Errors
-/// The database did not do it.
-pub async fn start_due_tasks(conn: &mut PgConnection, account: &str, now: DateTime<Utc>) -> Result<u64> {
-    let started = sql::query(
-        "UPDATE tasks SET state = 2, started_at = $2
-         WHERE account = $1 AND state = 1 AND starts_at <= $2",
-    )
-    .bind(account)
-    .bind(now)
-    .execute(conn)
-    .await
-    .map_err(Error::database("starting scheduled tasks"))?;
-    Ok(started.rows_affected())
-}
 
 /// Expires the account's tasks whose campaign has; how many.
 ///

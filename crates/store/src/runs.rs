@@ -1,8 +1,8 @@
 //! What the dispatcher reads: the tasks that may send now, and who of them is due to be tried again.
 
 use chrono::{DateTime, Utc};
-use model::Phone;
-use sqlx::{FromRow, PgConnection};
+use model::{Phone, campaign::SendingWindow};
+use sqlx::{FromRow, PgConnection, types::Json};
 
 use crate::{Error, Result, sql};
 
@@ -37,6 +37,8 @@ pub struct Run {
     pub max_attempts: i16,
     /// The campaign's own rate.
     pub messages_per_second: Option<f64>,
+    /// At which hours.
+    pub sending_window: Option<Json<SendingWindow>>,
     /// Somebody of it is due to be tried again.
     pub has_due: bool,
 }
@@ -49,6 +51,7 @@ pub async fn runnable(conn: &mut PgConnection, account: &str, now: DateTime<Utc>
     sql::query_as(
         "SELECT t.id AS task_id, t.campaign_id, t.sender, t.template, t.audience_id, a.phone_column, a.columns,
                 t.total, t.cursor, c.message, c.category, c.priority, c.max_attempts, c.messages_per_second,
+                c.sending_window,
                 EXISTS (SELECT FROM retries r WHERE r.task_id = t.id AND r.due_at <= $2) AS has_due
          FROM tasks t
          JOIN campaigns c ON c.id = t.campaign_id

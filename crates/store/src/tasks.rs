@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use model::{
+    campaign::SendingWindow,
     counts::{Counts, Kind},
     task::{Command, Phase, Refused, TaskState},
 };
-use sqlx::{FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection, types::Json};
 
 use crate::{Error, Result, campaigns::Unusable, sql};
 
@@ -55,6 +56,8 @@ pub struct Task {
     pub oldest_unknown_since: Option<DateTime<Utc>>,
     /// Recipients that are failed, retrying or unknown, by code; the most frequent first.
     pub errors: Vec<(String, i64)>,
+    /// At which hours its campaign is sent.
+    pub sending_window: Option<SendingWindow>,
 }
 
 impl Task {
@@ -89,6 +92,7 @@ struct TaskRow {
     kinds: Option<Vec<i16>>,
     codes: Option<Vec<String>>,
     sums: Option<Vec<i64>>,
+    sending_window: Option<Json<SendingWindow>>,
 }
 
 impl TryFrom<TaskRow> for Task {
@@ -131,6 +135,7 @@ impl TryFrom<TaskRow> for Task {
             ended_at: row.ended_at,
             details_removed_at: row.details_removed_at,
             oldest_unknown_since: row.oldest_unknown_since,
+            sending_window: row.sending_window.map(|json| json.0),
         })
     }
 }
@@ -140,13 +145,13 @@ macro_rules! select_tasks {
     ($page:literal) => {
         concat!(
             "WITH t AS MATERIALIZED (
-                SELECT t.*, c.name, task_is_halted(t.id, t.account, t.sender, t.template) AS halted
+                SELECT t.*, c.name, c.sending_window, task_is_halted(t.id, t.account, t.sender, t.template) AS halted
                 FROM tasks t JOIN campaigns c ON c.id = t.campaign_id ",
             $page,
             ")
              SELECT t.id, t.campaign_id, t.name, t.account, t.sender, t.template, t.audience_id, t.state, t.paused,
                     t.pause_reason, t.halted, t.hidden, t.total, t.cursor, t.starts_at, t.started_at, t.ended_at,
-                    t.details_removed_at, s.kinds, s.codes, s.sums,
+                    t.details_removed_at, t.sending_window, s.kinds, s.codes, s.sums,
                     (SELECT since FROM unknowns WHERE task_id = t.id ORDER BY since LIMIT 1) AS oldest_unknown_since
              FROM t LEFT JOIN LATERAL (
                 SELECT array_agg(kind) AS kinds, array_agg(code) AS codes, array_agg(n) AS sums

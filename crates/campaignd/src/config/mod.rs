@@ -11,9 +11,10 @@ mod tree;
 use std::{
     net::{SocketAddr, ToSocketAddrs},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use model::FieldError;
+use model::{FieldError, campaign::DEFAULT_LATE_AFTER_SECONDS};
 use vendors::{account::AccountConfig, secret::Secret};
 
 use self::section::Section;
@@ -42,6 +43,8 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// `[retention]`
     pub retention: RetentionConfig,
+    /// `[scheduling]`
+    pub scheduling: SchedulingConfig,
     /// `[[accounts]]`
     pub accounts: Vec<AccountConfig>,
     /// `CAMPAIGND_ADMIN_TOKEN`: an administrator's API token.
@@ -83,6 +86,13 @@ pub struct RetentionConfig {
     pub messages_days: Option<u32>,
     /// Raw callbacks are kept this long.
     pub callbacks_days: u32,
+}
+
+/// `[scheduling]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SchedulingConfig {
+    /// A scheduled task that is late by more than this (after an outage, in a restored backup) waits for a person.
+    pub late_after: Duration,
 }
 
 impl Config {
@@ -161,6 +171,7 @@ fn read(root: &tree::Node, environment: &Environment, errors: &mut Vec<FieldErro
     let server = read_server(top.section("server"), errors);
     let database = read_database(top.section("database"), environment, errors);
     let retention = read_retention(top.section("retention"), errors);
+    let scheduling = read_scheduling(top.section("scheduling"), errors);
     let accounts: Vec<Option<AccountConfig>> =
         top.sections("accounts").into_iter().map(|section| account::read(section, errors)).collect();
     top.finish(errors);
@@ -174,6 +185,7 @@ fn read(root: &tree::Node, environment: &Environment, errors: &mut Vec<FieldErro
         server: server?,
         database: database?,
         retention,
+        scheduling,
         accounts,
         admin_token,
         warnings: Vec::new(),
@@ -261,6 +273,12 @@ fn read_retention(mut section: Section<'_>, errors: &mut Vec<FieldError>) -> Ret
     };
     section.finish(errors);
     retention
+}
+
+fn read_scheduling(mut section: Section<'_>, errors: &mut Vec<FieldError>) -> SchedulingConfig {
+    let seconds = section.whole_u32("late_after_seconds", 1).unwrap_or(DEFAULT_LATE_AFTER_SECONDS);
+    section.finish(errors);
+    SchedulingConfig { late_after: Duration::from_secs(u64::from(seconds)) }
 }
 
 fn warnings(config: &Config) -> Vec<String> {

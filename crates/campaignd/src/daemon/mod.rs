@@ -147,6 +147,7 @@ fn work(
     journal: Journal,
     running: &live::Running,
 ) -> (Dispatcher, Reconciler) {
+    let clients = accounts.iter().map(|(account, client)| (account.name.clone(), Arc::clone(client))).collect();
     let evidence = inbox.clone();
     let dispatcher = Dispatcher::start(dispatcher::Setup {
         db: database.clone(),
@@ -160,7 +161,8 @@ fn work(
         }),
         journal,
     });
-    let reconciler = Reconciler::start(reconciler::Setup {
+    let records = reconciler::Records { accounts: clients, call_permit: dispatcher.call_permit() };
+    let setup = reconciler::Setup {
         db: database.clone(),
         clock: clock.clone(),
         random: random.clone(),
@@ -169,7 +171,9 @@ fn work(
         slow_down: dispatcher.slow_down(),
         wake_dispatcher: dispatcher.wake(),
         appended: inbox.appended(),
-    });
+        late_after: config.scheduling.late_after,
+    };
+    let reconciler = Reconciler::start_asking(setup, records);
     running.set(&dispatcher, clock);
     (dispatcher, reconciler)
 }

@@ -145,7 +145,7 @@ impl Definition<'_> {
             errors.push(FieldError::new("max_attempts", format!("must be 1 to {LIMIT_MAX_ATTEMPTS}")));
         }
         errors.extend(self.messages_per_second.and_then(|rate| check_rate("messages_per_second", rate)));
-        let starts_at = match self.schedule.map(Schedule::starts_at) {
+        let starts_at = match self.schedule.map(|schedule| schedule.first(now)) {
             Some(Err(error)) => {
                 errors.push(error);
                 None

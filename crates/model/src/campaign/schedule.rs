@@ -67,18 +67,12 @@ impl Plan {
 }
 
 impl Schedule {
-    /// The instant at which a schedule without recurrence is due.
+    /// When a campaign starts that is launched `now`: a moment that has passed is due at once.
     ///
     /// # Errors
-    /// No such time or zone, fields that contradict each other, or a recurrence: that is not built yet.
-    pub fn starts_at(&self) -> Result<DateTime<Utc>, FieldError> {
-        match self.plan()? {
-            Plan::Once(at) => Ok(at),
-            Plan::Recurring(_) => Err(FieldError::new(
-                "schedule.cron",
-                "recurring campaigns are not built yet: give `at`, or launch the campaign each time",
-            )),
-        }
+    /// As [`Schedule::plan`], or a recurrence that ends before.
+    pub fn first(&self, now: DateTime<Utc>) -> Result<DateTime<Utc>, FieldError> {
+        self.plan()?.first(now)
     }
 
     /// What is meant by it.
@@ -200,7 +194,7 @@ mod tests {
     fn at(text: &str, zone: &str) -> Result<String, FieldError> {
         let schedule =
             Schedule { at: Some(text.to_owned()), time_zone: Some(zone.to_owned()), ..Schedule::default() };
-        schedule.starts_at().map(|instant| instant.to_rfc3339())
+        schedule.first(DateTime::UNIX_EPOCH).map(|instant| instant.to_rfc3339())
     }
 
     #[test]
@@ -235,10 +229,10 @@ mod tests {
             at("2026-12-01T09:00:00", "asia/kolkata").unwrap_err().message.contains("write Asia/Kolkata")
         );
         let missing = Schedule { at: Some("2026-12-01T09:00:00".to_owned()), ..Schedule::default() };
-        assert_eq!(missing.starts_at().unwrap_err().field, "schedule.time_zone");
+        assert_eq!(missing.plan().unwrap_err().field, "schedule.time_zone");
         let both = Schedule { cron: Some("0 9 * * MON".to_owned()), ..missing };
-        assert_eq!(both.starts_at().unwrap_err().field, "schedule");
-        assert_eq!(Schedule::default().starts_at().unwrap_err().field, "schedule.at");
+        assert_eq!(both.plan().unwrap_err().field, "schedule");
+        assert_eq!(Schedule::default().plan().unwrap_err().field, "schedule.at");
     }
 
     #[test]

@@ -49,6 +49,15 @@ impl Window {
             WindowZone::Recipient => Some(from),
         }
     }
+
+    /// When taking ends that may begin at `from`; none: it does not, or each recipient has clocks of its own.
+    #[must_use]
+    pub fn taking_ends(&self, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self.zone {
+            WindowZone::Named(zone) => self.hours.closes_at(&[zone], from),
+            WindowZone::Recipient => None,
+        }
+    }
 }
 
 impl SendingWindow {

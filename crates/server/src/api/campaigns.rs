@@ -67,7 +67,7 @@ async fn create(
     if is_launched {
         (state.live.wake)(&campaign.definition.account);
     }
-    Ok((StatusCode::CREATED, Json(convert::campaign(campaign))))
+    Ok((StatusCode::CREATED, Json(convert::campaign(campaign, state.clock.now()))))
 }
 
 async fn write(state: &AppState, conn: &mut store::PgConnection, new: ::api::NewCampaign) -> Answer<i64> {
@@ -116,7 +116,9 @@ async fn list(
     let wanted = params.state.map(convert::campaign_state_of);
     let mut conn = state.connection().await?;
     let rows = campaigns::list(&mut conn, wanted, params.q.as_deref(), before, limit + 1).await?;
-    Ok(Json(extract::page(rows, limit, |row| row.id.to_string(), convert::campaign)))
+    let now = state.clock.now();
+    let show = |row| convert::campaign(row, now);
+    Ok(Json(extract::page(rows, limit, |row| row.id.to_string(), show)))
 }
 
 /// Shows a campaign.
@@ -128,7 +130,7 @@ async fn get(State(state): State<AppState>, caller: Caller, Id(id): Id) -> Answe
     caller.needs(Role::Viewer)?;
     let mut conn = state.connection().await?;
     let campaign = campaigns::get(&mut conn, id).await?.ok_or_else(|| Problem::no("campaign", id))?;
-    Ok(Json(convert::campaign(campaign)))
+    Ok(Json(convert::campaign(campaign, state.clock.now())))
 }
 
 /// Changes a draft.
@@ -156,7 +158,7 @@ async fn change(
     campaigns::update_draft(&mut tx, id, &wanted).await?;
     let changed = campaigns::get(&mut tx, id).await?.ok_or_else(|| Problem::no("campaign", id))?;
     commit(tx).await?;
-    Ok(Json(convert::campaign(changed)))
+    Ok(Json(convert::campaign(changed, state.clock.now())))
 }
 
 /// Deletes a draft.

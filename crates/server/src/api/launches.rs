@@ -78,6 +78,6 @@ fn may_start(state: &AppState, campaign: &Campaign, now: DateTime<Utc>) -> Answe
     if definition.expires_at.is_some_and(|at| at <= now) {
         return Err(Problem::conflict("the campaign has expired: change its `expires_at`"));
     }
-    let starts_at = definition.schedule.as_ref().map(model::campaign::Schedule::starts_at).transpose();
+    let starts_at = definition.schedule.as_ref().map(|schedule| schedule.first(now)).transpose();
     starts_at.map_err(|error| Problem::fields(vec![error]))
 }

@@ -98,7 +98,7 @@ fn warnings(
         );
     }
     let now = state.clock.now();
-    let starts_at = definition.schedule.as_ref().and_then(|schedule| schedule.starts_at().ok());
+    let starts_at = definition.schedule.as_ref().and_then(|schedule| schedule.first(now).ok());
     let starts_at = starts_at.map_or(now, |at| at.max(now));
     if let (Some(expires_at), Some(seconds)) = (definition.expires_at, estimate.seconds)
         && (expires_at - starts_at).num_seconds() < seconds
