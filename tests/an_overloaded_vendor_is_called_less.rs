@@ -87,10 +87,10 @@ async fn calls_at_once_and_batches_fall_and_climb_again() {
     let simulator = &fronted.world.simulator;
     // Every third batch is lost: too few in a row for the breaker.
     let lost = FaultRule::new(FaultAction::StatusAfterAccept { status: 500 });
-    simulator.set_faults(vec![lost.every_nth(3)]);
-    let task = fronted.launch(&people).await;
     let full = async || (now().await == (32, 40)).then_some(());
     wait_until("all is allowed at first", within(10), full).await;
+    simulator.set_faults(vec![lost.every_nth(3)]);
+    let task = fronted.launch(&people).await;
     let fallen = async || {
         let (calls, batch) = now().await;
         (calls <= 18 && batch <= 23).then_some(())
@@ -102,8 +102,7 @@ async fn calls_at_once_and_batches_fall_and_climb_again() {
     };
     wait_until("smaller batches arrive", within(5), is_small).await;
     simulator.set_faults(Vec::new());
-    let climbed = async || (now().await == (32, 40)).then_some(());
-    wait_until("both climb again", within(30), climbed).await;
+    wait_until("both climb again", within(30), full).await;
     fronted.each_is_accepted_or_unknown(task, &people, &["http_500"], true).await;
     fronted.audit().await;
 }
