@@ -33,8 +33,8 @@ struct Arguments {
     /// Recipients of one campaign, at the most
     #[arg(long, default_value_t = 800)]
     campaign: usize,
-    /// A daemon is killed so many milliseconds after it was ready, at the most
-    #[arg(long, default_value_t = 2_500)]
+    /// A daemon is killed so many milliseconds after its start, at the most
+    #[arg(long, default_value_t = 6_000)]
     alive_ms: u64,
     /// Seconds between two restarts of the database; 0: none
     #[arg(long, default_value_t = 33)]
@@ -54,7 +54,7 @@ async fn main() -> ExitCode {
         daemons: arguments.daemons,
         has_steady_one: true,
         of_a_campaign: arguments.campaign,
-        alive_ms: 100..arguments.alive_ms,
+        alive_ms: 50..arguments.alive_ms,
         database_restarts: (!restarts.is_zero()).then_some(restarts),
         seed: arguments.seed.unwrap_or_else(|| u64::from(std::process::id())),
         is_told: true,

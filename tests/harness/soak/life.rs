@@ -108,7 +108,7 @@ impl Life {
         let meddling =
             trouble::meddle(self.world.api(), Arc::clone(&campaigns), self.dice.of(10), stop.clone());
         let meddling = tokio::spawn(meddling);
-        let mut clock = Clock::default();
+        let mut clock = Clock::new(self.number == 0);
         let alive_ms = self.is_killed.then(|| plan.alive_ms.clone());
         let troubles = trouble::befall(&mut self.world, alive_ms, self.dice.of(11), &mut clock, &stop).await;
         lanes.await.expect("the lanes end");
@@ -198,6 +198,10 @@ impl Lane {
 /// Brings all campaigns to their end; how many recipients were not.
 async fn end(world: &mut World, campaigns: &[Launched], clock: &mut Clock) -> i64 {
     world.simulator.set_faults(Vec::new());
+    if world.daemon().ended().is_some() {
+        world.kill9();
+        world.daemon().start();
+    }
     let began = Instant::now();
     let mut stepped = None;
     loop {

@@ -37,7 +37,7 @@ pub struct Plan {
     pub has_steady_one: bool,
     /// Recipients of one campaign, at the most.
     pub of_a_campaign: usize,
-    /// From one start of a daemon to its next kill.
+    /// From one start of a daemon to its next kill; mostly in the first quarter.
     pub alive_ms: Range<u64>,
     /// Between two restarts of the database.
     pub database_restarts: Option<Duration>,

@@ -9,10 +9,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Campaigns, Dice};
-use crate::harness::{World, wait_until, within};
+use crate::harness::World;
 
-/// Every point at which the program may be told to die.
+/// Every point at which the program may be told to die; first those that a start passes.
 const POINTS: [&str; 22] = [
+    "lease.before_commit",
+    "lease.after_commit",
+    "settle.before_commit",
+    "settle.after_commit",
+    "fold.before",
     "intent.before_commit",
     "intent.after_commit",
     "call.before",
@@ -24,23 +29,15 @@ const POINTS: [&str; 22] = [
     "inbox.after_store",
     "apply.before_commit",
     "apply.after_commit",
-    "fold.before",
     "fold.after",
-    "lease.before_commit",
-    "lease.after_commit",
-    "settle.before_commit",
-    "settle.after_commit",
     "import.copying",
     "import.before_commit",
     "import.after_commit",
     "launch.before_commit",
     "launch.after_commit",
 ];
-/// Those that every start passes.
-const POINTS_OF_A_START: [&str; 4] =
-    ["lease.before_commit", "lease.after_commit", "settle.before_commit", "settle.after_commit"];
-/// Who does not come to a point within this time dies where it is.
-const PATIENCE: Duration = Duration::from_millis(1_200);
+/// So many of them are passed by every start.
+const OF_A_START: usize = 5;
 
 /// What happened to a daemon.
 #[derive(Debug, Default)]
@@ -50,12 +47,18 @@ pub struct Troubles {
 }
 
 /// The offset of a daemon's clock.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Clock {
+    jumps: bool,
     offset_ms: i64,
 }
 
 impl Clock {
+    /// `jumps`: it does so while everything goes wrong. What a vendor has on record cannot be compared by time then.
+    pub fn new(jumps: bool) -> Self {
+        Self { jumps, offset_ms: 0 }
+    }
+
     pub fn step(&mut self, world: &mut World, by_ms: i64) {
         self.offset_ms += by_ms;
         world.daemon().set_clock_offset_ms(self.offset_ms);
@@ -94,8 +97,8 @@ pub fn faults() -> Vec<FaultRule> {
     rules
 }
 
-/// Kills the daemon again and again and starts it each time, until `stop`; without `alive_ms` it is left alone. It runs in
-/// the end.
+/// Kills the daemon again and again and starts it each time, until `stop`; without `alive_ms` it is left alone. In the end
+/// it has been started, unless it has just come to its point.
 pub async fn befall(
     world: &mut World,
     alive_ms: Option<Range<u64>>,
@@ -109,31 +112,49 @@ pub async fn befall(
         return troubles;
     };
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(dice.millis(&alive_ms)) => {}
-            () = stop.cancelled() => return troubles,
-        }
-        if dice.percent(50) {
-            let point = *dice.pick(&POINTS);
-            dies_at(world, point, u32::try_from(1 + dice.below(5)).unwrap(), &mut troubles).await;
+        // Often early in its life, while it starts and takes over; else when it sends again.
+        let early = alive_ms.start..alive_ms.start + (alive_ms.end - alive_ms.start) / 4;
+        let (range, points) =
+            if dice.percent(55) { (&early, &POINTS[..OF_A_START]) } else { (&alive_ms, &POINTS[..]) };
+        let alive = dice.millis(range);
+        let point = dice.percent(60).then(|| *dice.pick(points));
+        let nth = u32::try_from(1 + dice.below(2)).unwrap();
+        lives_for(world, alive, point.map(|point| (point, nth)), &mut troubles, stop).await;
+        if stop.is_cancelled() {
+            return troubles;
         }
         kill(world, &mut troubles);
-        if dice.percent(20) {
+        if clock.jumps && dice.percent(10) {
             // Mostly on, so that retries come due; sometimes back, as a clock that is set right does.
             let by_ms = dice.millis(&(0..20_000)).as_millis();
             clock.step(world, i64::try_from(by_ms).unwrap() - 3_000);
         }
-        while dice.percent(40) {
-            // While it starts.
-            if dice.percent(50) {
-                world.kill_at(dice.pick::<&str>(&POINTS_OF_A_START), 1);
-            }
-            world.daemon().start();
-            tokio::time::sleep(dice.millis(&(0..1_200))).await;
-            kill(world, &mut troubles);
-        }
         world.daemon().start();
-        is_ready(world).await;
+    }
+}
+
+/// Lets it live for so long, or until it comes to the point.
+async fn lives_for(
+    world: &mut World,
+    alive: Duration,
+    point: Option<(&'static str, u32)>,
+    troubles: &mut Troubles,
+    stop: &CancellationToken,
+) {
+    if let Some((point, nth)) = point {
+        world.kill_at(point, nth);
+    }
+    let began = Instant::now();
+    while began.elapsed() < alive && !stop.is_cancelled() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let Some(status) = world.daemon().ended() else { continue };
+        let died_at = point.map(|(point, _)| point).filter(|point| world.daemon().was_at(point));
+        let point = died_at.unwrap_or_else(|| panic!("the daemon ended by itself: {status}"));
+        *troubles.at_points.entry(point).or_default() += 1;
+        return;
+    }
+    if let Some((point, _)) = point {
+        world.daemon().disarm(point);
     }
 }
 
@@ -143,31 +164,6 @@ fn kill(world: &mut World, troubles: &mut Troubles) {
     for point in POINTS {
         world.daemon().disarm(point);
     }
-}
-
-/// Lets it die at a point, if it comes there in time.
-async fn dies_at(world: &mut World, point: &'static str, nth: u32, troubles: &mut Troubles) {
-    world.kill_at(point, nth);
-    let armed = Instant::now();
-    while armed.elapsed() < PATIENCE {
-        if world.daemon().ended().is_some() {
-            assert!(world.daemon().was_at(point), "the daemon ended by itself");
-            *troubles.at_points.entry(point).or_default() += 1;
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// It is ready as soon as its database is.
-async fn is_ready(world: &mut World) {
-    let client = world.api();
-    wait_until("the daemon is ready again", within(120), async || {
-        let ended = world.daemon().ended();
-        assert!(ended.is_none(), "the daemon ended by itself: {ended:?}");
-        client.ready().await.ok()
-    })
-    .await;
 }
 
 /// An operator who pauses and resumes tasks, and now and then cancels one. Who cannot be reached is left alone.

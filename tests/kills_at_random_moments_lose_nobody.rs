@@ -8,13 +8,13 @@ use crate::harness::soak::{self, Plan};
 #[tokio::test(flavor = "multi_thread")]
 async fn and_send_to_nobody_twice() {
     let plan = Plan {
-        lasting: Duration::from_secs(22),
+        lasting: Duration::from_secs(20),
         recipients: 100_000,
         daemons: 2,
         has_steady_one: false,
         of_a_campaign: 600,
-        alive_ms: 100..3_000,
-        database_restarts: Some(Duration::from_secs(11)),
+        alive_ms: 50..6_000,
+        database_restarts: Some(Duration::from_secs(9)),
         seed: 1,
         is_told: false,
     };
