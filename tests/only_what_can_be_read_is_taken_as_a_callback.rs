@@ -206,6 +206,31 @@ async fn three_mebibytes_are_taken_and_not_a_byte_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_does_not_come_whole_is_not_taken() {
+    let world = World::new().account(Account::sobot_in()).start().await;
+    let (address, url) = (world.url("").replace("http://", ""), world.callback_url(0));
+    let path = url.strip_prefix(&world.url("")).unwrap();
+    // What has come of it would be a callback by itself.
+    let body = r#"{"id":"1","status":"read","timestamp":"1795000000"}"#;
+    let announced = body.len() + 1;
+    let half = async || {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nhost: test\r\ncontent-length: {announced}\r\n\r\n");
+        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+        stream
+    };
+    // It breaks off.
+    drop(half().await);
+    // It does not go on.
+    let mut answer = String::new();
+    let mut stream = half().await;
+    let read = tokio::time::timeout(within(30), stream.read_to_string(&mut answer)).await;
+    assert!(read.is_ok(), "it is waited for without an end");
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert_eq!(world.stored_callbacks(0).await, HashMap::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn reports_of_a_day_ago_count_and_those_of_nobody_are_forgotten() {
     let people = People(200);
     let account = Account::exotel().set("batch_size", 100).sender("messages_per_second", 5_000);
