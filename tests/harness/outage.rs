@@ -1,10 +1,18 @@
 //! What is seen of a daemon whose database is away, and when it is back.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use simulator::Vendor;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+};
 
 use super::{World, wait_until, within};
 
@@ -12,6 +20,53 @@ use super::{World, wait_until, within};
 const QUIET: Duration = Duration::from_secs(3);
 /// How soon everything works again once the database is back.
 pub const RECOVERY: Duration = Duration::from_secs(10);
+
+/// A firewall that can forget connections: they stay open, nothing passes through them any more, and nobody is told. New ones
+/// are let through.
+#[derive(Debug)]
+pub struct Firewall {
+    address: SocketAddr,
+    forgotten: watch::Sender<u64>,
+    // Ends with it.
+    _doorkeeper: JoinSet<()>,
+}
+
+impl Firewall {
+    /// In front of `target`.
+    pub async fn before(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (forgotten, orders) = watch::channel(0);
+        let mut doorkeeper = JoinSet::new();
+        doorkeeper.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                connections.spawn(pass(client, target, orders.clone()));
+            }
+        });
+        Self { address, forgotten, _doorkeeper: doorkeeper }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Forgets all connections that are open now.
+    pub fn forget(&self) {
+        self.forgotten.send_modify(|times| *times += 1);
+    }
+}
+
+async fn pass(mut client: TcpStream, target: SocketAddr, mut orders: watch::Receiver<u64>) {
+    orders.mark_unchanged();
+    let Ok(mut server) = TcpStream::connect(target).await else { return };
+    tokio::select! {
+        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+        _ = orders.changed() => std::future::pending().await,
+    }
+}
 
 impl World {
     /// What `/readyz` answers.
