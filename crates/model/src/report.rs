@@ -12,6 +12,8 @@ pub enum News {
     Status(StatusReport),
     /// A person wrote, or pressed a button.
     Inbound(Inbound),
+    /// A person told WhatsApp whether marketing is wanted, by the platform's own switch.
+    Preference(Preference),
     /// A template or an account changed at the vendor.
     Event(AccountEvent),
 }
@@ -97,6 +99,17 @@ pub struct Inbound {
     pub is_click: bool,
     /// The text, the button's text, or the caption.
     pub text: Option<String>,
+    /// When, by the vendor's clock.
+    pub at: Option<DateTime<Utc>>,
+}
+
+/// Whether a person wants marketing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preference {
+    /// Who.
+    pub from: Phone,
+    /// Stop, or resume.
+    pub stops: bool,
     /// When, by the vendor's clock.
     pub at: Option<DateTime<Utc>>,
 }

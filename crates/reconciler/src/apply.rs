@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use model::{
-    report::{AccountEvent, Inbound, News, StatusReport},
+    report::{AccountEvent, Inbound, News, Preference, StatusReport},
     watch::Watch,
 };
 use store::{
@@ -191,6 +191,7 @@ impl Applier {
                 match news {
                     News::Status(report) => step.received.push((report, entry.received_at)),
                     News::Inbound(message) => step.people.push((message, entry.received_at)),
+                    News::Preference(preference) => step.preferences.push((preference, entry.received_at)),
                     News::Event(event) => step.events.push(event),
                 }
             }
@@ -215,9 +216,11 @@ impl Applier {
         if !apply_reports(conn, &self.lease, &step.received, &mut failures).await? {
             return Ok(false);
         }
-        people::apply(conn, account, &step.people, self.shared.clock.now()).await?;
+        let now = self.shared.clock.now();
+        let fresh = people::keep(conn, account, &step.people, now).await?;
+        people::obey(conn, &self.shared.reply_words, &fresh, &step.preferences, now).await?;
         apply_events(conn, &self.lease, &step.events).await?;
-        effects::apply(conn, &failures.effects, self.shared.clock.now()).await?;
+        effects::apply(conn, &failures.effects, now).await?;
         if !inbox::advance(conn, account, &step.entries).await? {
             return Ok(false);
         }
@@ -260,6 +263,7 @@ impl Applier {
 struct Step {
     received: Vec<Received>,
     people: Vec<(Inbound, DateTime<Utc>)>,
+    preferences: Vec<(Preference, DateTime<Utc>)>,
     events: Vec<AccountEvent>,
     entries: Vec<Entry>,
     is_full: bool,

@@ -21,7 +21,7 @@ mod tests;
 
 use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
 
-use model::{Clock, Random, disposition::Scope};
+use model::{Clock, Random, disposition::Scope, reply_words::ReplyWords};
 use store::{Database, leases::Lease};
 use tokio::{
     sync::{Notify, Semaphore, watch},
@@ -56,6 +56,8 @@ pub struct Setup {
     pub appended: Arc<Notify>,
     /// A scheduled task that is late by more than this waits for a person.
     pub late_after: Duration,
+    /// The words by which people stop and start marketing.
+    pub reply_words: ReplyWords,
 }
 
 /// How vendors are asked what they sent, where they keep records of it.
@@ -83,6 +85,7 @@ struct Shared {
     slow_down: SlowDown,
     wake_dispatcher: Arc<dyn Fn(&str) + Send + Sync>,
     late_after: Duration,
+    reply_words: ReplyWords,
     /// Steps of all accounts at once: they share few connections with what sends.
     steps: Semaphore,
     /// Chores of all accounts at once.
@@ -120,6 +123,7 @@ impl Reconciler {
             slow_down: setup.slow_down,
             wake_dispatcher: setup.wake_dispatcher,
             late_after: setup.late_after,
+            reply_words: setup.reply_words,
             steps: Semaphore::new(AT_ONCE),
             chores: Semaphore::new(AT_ONCE),
         });

@@ -252,6 +252,7 @@ async fn an_account_that_stands_still_keeps_no_other_waiting() {
         wake_dispatcher: Arc::new(|_| {}),
         appended: Arc::new(Notify::new()),
         late_after: Duration::from_secs(3600),
+        reply_words: model::reply_words::ReplyWords::default(),
     });
     let state = async |task_id| message(&mut database.connect().await, task_id, 1).await.0;
     let is_blocked = async || {

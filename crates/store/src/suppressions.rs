@@ -1,6 +1,6 @@
 //! Numbers that get nothing, from any account. Checked at every taking (see `intents`).
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use model::Phone;
 use sqlx::{FromRow, PgConnection};
 
@@ -172,4 +172,34 @@ pub async fn remove_for(conn: &mut PgConnection, phone: Phone, reason: Reason) -
         .map_err(Error::database("removing a suppression"))?
         .rows_affected();
     Ok(rows == 1)
+}
+
+/// A vendor's clock may be behind ours by so much.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::seconds(60);
+
+/// Takes numbers off the list whose people ask to be written to again, if it is there since before because they had asked for
+/// the contrary.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn lift_opt_outs(conn: &mut PgConnection, asked: &[(Phone, DateTime<Utc>)]) -> Result<u64> {
+    if asked.is_empty() {
+        return Ok(0);
+    }
+    // Locked in the order in which numbers are listed: two accounts must not wait for each other.
+    let rows = sql::query(
+        "WITH lifted AS MATERIALIZED (
+            SELECT s.phone FROM suppressions s
+            JOIN UNNEST($1::bigint[], $2::timestamptz[]) AS i (phone, at) ON i.phone = s.phone AND s.created_at <= i.at
+            WHERE s.reason = 1 ORDER BY s.phone FOR UPDATE OF s
+         )
+         DELETE FROM suppressions WHERE phone = ANY (ARRAY(SELECT phone FROM lifted))",
+    )
+    .bind(asked.iter().map(|(phone, _)| phone.as_i64()).collect::<Vec<_>>())
+    .bind(asked.iter().map(|(_, at)| *at + CLOCKS_DIFFER).collect::<Vec<_>>())
+    .execute(conn)
+    .await
+    .map_err(Error::database("lifting opt-outs"))?
+    .rows_affected();
+    Ok(rows)
 }

@@ -39,6 +39,7 @@ pub fn news(mut news: News) -> News {
             cut(event, WORD_CHARS);
             cut_some(reason, REASON_CHARS);
         }
+        News::Preference(_) => {}
         News::Event(AccountEvent::Other { field, event }) => {
             cut(field, WORD_CHARS);
             cut(event, REASON_CHARS);

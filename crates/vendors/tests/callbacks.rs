@@ -161,6 +161,7 @@ fn longest(news: &News) -> Vec<(String, usize)> {
             texts.extend(some(&inbound.text, 65_536));
             texts
         }
+        News::Preference(_) => Vec::new(),
         News::Event(AccountEvent::Template { name, language, event, reason }) => {
             let mut texts = vec![(name.clone(), 512), (language.clone(), 64), (event.clone(), 64)];
             texts.extend(some(reason, 500));

@@ -14,7 +14,11 @@ use std::{
     time::Duration,
 };
 
-use model::{FieldError, campaign::DEFAULT_LATE_AFTER_SECONDS};
+use model::{
+    FieldError,
+    campaign::DEFAULT_LATE_AFTER_SECONDS,
+    reply_words::{OPT_IN_WORDS, OPT_OUT_WORDS, ReplyWords},
+};
 use vendors::{account::AccountConfig, secret::Secret};
 
 use self::section::Section;
@@ -45,6 +49,8 @@ pub struct Config {
     pub retention: RetentionConfig,
     /// `[scheduling]`
     pub scheduling: SchedulingConfig,
+    /// `[replies]`: the words by which people stop and start marketing.
+    pub reply_words: ReplyWords,
     /// `[[accounts]]`
     pub accounts: Vec<AccountConfig>,
     /// `CAMPAIGND_ADMIN_TOKEN`: an administrator's API token.
@@ -172,6 +178,7 @@ fn read(root: &tree::Node, environment: &Environment, errors: &mut Vec<FieldErro
     let database = read_database(top.section("database"), environment, errors);
     let retention = read_retention(top.section("retention"), errors);
     let scheduling = read_scheduling(top.section("scheduling"), errors);
+    let reply_words = read_replies(top.section("replies"), errors);
     let accounts: Vec<Option<AccountConfig>> =
         top.sections("accounts").into_iter().map(|section| account::read(section, errors)).collect();
     top.finish(errors);
@@ -186,6 +193,7 @@ fn read(root: &tree::Node, environment: &Environment, errors: &mut Vec<FieldErro
         database: database?,
         retention,
         scheduling,
+        reply_words,
         accounts,
         admin_token,
         warnings: Vec::new(),
@@ -279,6 +287,18 @@ fn read_scheduling(mut section: Section<'_>, errors: &mut Vec<FieldError>) -> Sc
     let seconds = section.whole_u32("late_after_seconds", 1).unwrap_or(DEFAULT_LATE_AFTER_SECONDS);
     section.finish(errors);
     SchedulingConfig { late_after: Duration::from_secs(u64::from(seconds)) }
+}
+
+fn read_replies(mut section: Section<'_>, errors: &mut Vec<FieldError>) -> ReplyWords {
+    let usual = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let opt_out = section.texts("opt_out_words").unwrap_or_else(|| usual(&OPT_OUT_WORDS));
+    let opt_in = section.texts("opt_in_words").unwrap_or_else(|| usual(&OPT_IN_WORDS));
+    let words = ReplyWords::new(&opt_out, &opt_in).unwrap_or_else(|error| {
+        section.complain(&error.field, error.message);
+        ReplyWords::default()
+    });
+    section.finish(errors);
+    words
 }
 
 fn warnings(config: &Config) -> Vec<String> {

@@ -88,6 +88,24 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A list of texts.
+    pub fn texts(&mut self, key: &'static str) -> Option<Vec<String>> {
+        const WANTED: &str = "must be a list of strings, such as [\"STOP\"]";
+        let Value::Array(items) = &self.node(key)?.value else {
+            self.complain(key, WANTED);
+            return None;
+        };
+        let text = |item: &Node| match &item.value {
+            Value::Text { text, .. } => Some(text.clone()),
+            _ => None,
+        };
+        let texts: Option<Vec<String>> = items.iter().map(text).collect();
+        if texts.is_none() {
+            self.complain(key, WANTED);
+        }
+        texts
+    }
+
     /// A whole number of at least `least`.
     pub fn whole(&mut self, key: &'static str, least: u64) -> Option<u64> {
         let wanted = format!("must be a whole number of at least {least}");

@@ -172,6 +172,7 @@ fn work(
         wake_dispatcher: dispatcher.wake(),
         appended: inbox.appended(),
         late_after: config.scheduling.late_after,
+        reply_words: config.reply_words.clone(),
     };
     let reconciler = Reconciler::start_asking(setup, records);
     running.set(&dispatcher, clock);

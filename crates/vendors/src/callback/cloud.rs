@@ -3,7 +3,7 @@
 //! `{entry:[{changes:[{value,field}]}]}` (sobot-io.txt, "Template message status notification"), an array of
 //! `{value,field}` (sobot-in.txt, "Text Message Payload") and bare status objects (there, "Message Status Updates").
 
-use model::report::{AccountEvent, Inbound, News, StatusReport};
+use model::report::{AccountEvent, Inbound, News, Preference, StatusReport};
 use serde_json::{Map, Value};
 
 use super::{inbound_or_other, inbound_text, is_click, other, outcome, phone, unrecognised};
@@ -24,6 +24,7 @@ pub fn change(change: &Value) -> Vec<News> {
     let list = |key: &str| value.get(key).and_then(Value::as_array).into_iter().flatten();
     let mut news: Vec<News> = list("messages").map(|message| inbound(message, value)).collect();
     news.extend(list("statuses").filter_map(Value::as_object).map(status));
+    news.extend(list("user_preferences").map(preference));
     if news.is_empty() && field != "messages" {
         news.push(event(&field, value));
     }
@@ -82,6 +83,19 @@ fn inbound(message: &Value, value: &Value) -> News {
         at: read::time(message.get("timestamp")),
         kind,
     })
+}
+
+/// WhatsApp's own switch for marketing: `{wa_id, category: marketing_messages, value: stop | resume, timestamp}`.
+fn preference(preference: &Value) -> News {
+    let value = read::text_at(preference, &["value"]).unwrap_or_default().to_ascii_lowercase();
+    let from = phone(read::text_at(preference, &["wa_id"]));
+    match (from, value.as_str()) {
+        (Some(from), "stop" | "resume") => {
+            let at = read::time(preference.get("timestamp"));
+            News::Preference(Preference { from, stops: value == "stop", at })
+        }
+        _ => other("user_preferences", value),
+    }
 }
 
 fn event(field: &str, value: &Value) -> News {
