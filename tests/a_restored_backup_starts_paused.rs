@@ -33,7 +33,7 @@ fn dump(database: &TestDatabase, file: &Path) {
 
 fn restore(file: &Path, database: &TestDatabase) {
     let url = database.url();
-    postgres("pg_restore", &["--exit-on-error", "--no-owner", "--dbname", &url, file.to_str().unwrap()]);
+    postgres("pg_restore", &["--single-transaction", "--no-owner", "--dbname", &url, file.to_str().unwrap()]);
 }
 
 /// One that is sent at `at`.
