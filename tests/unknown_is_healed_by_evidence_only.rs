@@ -208,7 +208,7 @@ async fn what_is_to_be_asked_survives_a_kill_and_a_vendor_that_cannot_be_asked()
     let options = SimulatorOptions {
         faults: vec![
             lost(FaultAction::CloseAfterAccept, 0..4),
-            FaultRule::new(broken).endpoint(Endpoint::Records).limit(2),
+            FaultRule::new(broken).endpoint(Endpoint::Records).after(4).limit(2),
             counter(),
         ],
         // The first look comes before the records.
@@ -219,12 +219,14 @@ async fn what_is_to_be_asked_survives_a_kill_and_a_vendor_that_cannot_be_asked()
     let audience = world.import_people(people).await;
     let task = world.launch(&campaign(world.account(0), audience)).await;
     world.wait_for_task(task, "four are unknown", within(20), is_healed(4)).await;
+    let looked = async || (asked(&world) >= 4).then_some(());
+    crate::harness::wait_until("they are asked about in vain", within(20), looked).await;
     let since = world.task(task).await.oldest_unknown_since.unwrap();
     world.kill9();
     world.restart().await;
     assert_eq!(world.task(task).await.oldest_unknown_since, Some(since));
     world.wait_for_task(task, "the records tell of all", within(40), is_healed(0)).await;
-    assert!(asked(&world) > 2);
+    assert_eq!(times_fired(&world, |rule| matches!(rule.action, FaultAction::HttpStatus { .. })), 2);
     people.assert_each_accepted_once(&world.simulator.accepted_by_recipient());
     assert_true_to_the_ledger(&world, task).await;
 }

@@ -18,7 +18,9 @@ use model::{
     watch::Watch,
 };
 use store::{
-    Error, Kept, PgConnection, effects,
+    Error, Kept, PgConnection,
+    database::LIMIT_STEP,
+    effects,
     leases::{self, Lease},
     reports,
     unknown::{self, NextAsk, Unknown},
@@ -117,7 +119,8 @@ impl Asker {
 
     /// Asks about a bounded number of messages and applies what is told; whether there may be more.
     pub(crate) async fn step(&mut self) -> store::Result<bool> {
-        let due = self.due().await?;
+        let db = self.shared.db.clone();
+        let due = db.within(LIMIT_STEP, "looking what is to be asked", self.due()).await?;
         if due.is_empty() {
             return Ok(false);
         }
@@ -127,12 +130,13 @@ impl Asker {
             tracing::warn!(account.name = self.lease.account, %error, unknown = due.len(),
                 "the vendor cannot be asked what it sent; what is unknown stays so meanwhile");
         }
-        let is_applied = self.apply(&due, &answers).await?;
+        let applied = self.apply(&due, &answers);
+        let is_applied = db.within(LIMIT_STEP, "applying records", applied).await?;
         Ok(is_applied && answers.failed.is_none())
     }
 
     async fn due(&self) -> store::Result<Vec<Unknown>> {
-        let mut database = Kept::of(&self.shared.db.general);
+        let mut database = Kept::of(&self.shared.db.background);
         let mut transaction = database.begin("looking what is to be asked").await?;
         let now = self.shared.clock.now();
         let due = unknown::to_be_asked(&mut transaction, &self.lease.account, now, STEP).await?;
@@ -226,7 +230,7 @@ impl Asker {
     async fn apply(&mut self, due: &[Unknown], answers: &Answers) -> store::Result<bool> {
         let shared = Arc::clone(&self.shared);
         let Ok(_turn) = shared.chores.acquire().await else { return Ok(false) };
-        let mut database = Kept::of(&shared.db.general);
+        let mut database = Kept::of(&shared.db.background);
         let mut transaction = database.begin("applying records").await?;
         let conn: &mut PgConnection = &mut transaction;
         leases::fence(conn, &self.lease).await?;

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use store::{
     Error, Kept,
+    database::LIMIT_STEP,
     leases::{self, Lease},
     unknown,
 };
@@ -18,7 +19,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Follows the policies of the account's campaigns until `stop`.
 pub(crate) async fn run(shared: Arc<Shared>, lease: Lease, stop: CancellationToken) {
     while !stop.is_cancelled() {
-        match step(&shared, &lease).await {
+        match shared.db.within(LIMIT_STEP, "sending again what is unknown", step(&shared, &lease)).await {
             Ok(true) => continue,
             Ok(false) | Err(Error::Fenced) => {}
             Err(error) => {
@@ -35,7 +36,7 @@ pub(crate) async fn run(shared: Arc<Shared>, lease: Lease, stop: CancellationTok
 /// Sends again a bounded number; whether there may be more.
 pub(crate) async fn step(shared: &Shared, lease: &Lease) -> store::Result<bool> {
     let Ok(_turn) = shared.chores.acquire().await else { return Ok(false) };
-    let mut database = Kept::of(&shared.db.general);
+    let mut database = Kept::of(&shared.db.background);
     let mut transaction = database.begin("sending again what is unknown").await?;
     leases::fence(&mut transaction, lease).await?;
     let account = shared.records.accounts.get(&lease.account);

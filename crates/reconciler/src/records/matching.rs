@@ -117,6 +117,10 @@ pub(crate) fn is_sender(record: &SendRecord, sender: &str) -> bool {
     record.sender.as_deref().is_none_or(|told| digits(told) == digits(sender))
 }
 
+fn is_failed(record: &SendRecord) -> bool {
+    matches!(record.outcome, ReportedOutcome::Failed { .. })
+}
+
 /// The messages in groups such that no record fits those of two groups.
 fn companies(fitting: &[Vec<usize>], records: usize) -> Vec<Vec<usize>> {
     let mut group_of_record: Vec<Option<usize>> = vec![None; records];
@@ -145,10 +149,12 @@ fn companies(fitting: &[Vec<usize>], records: usize) -> Vec<Vec<usize>> {
     groups
 }
 
-/// The record that speaks of a message that has no company: the first with an id, or else the only refusal.
+/// The record that speaks of a message that has no company: the first with an id, rather one that did not fail; or else the
+/// only refusal.
 fn of_one<'a>(unknown: &'a Unknown, fitting: &[usize], told: &[&'a Told]) -> Option<Match<'a>> {
     let records = || fitting.iter().map(|index| &told[*index].record);
-    let named = records().find(|record| record.vendor_id.is_some());
+    // Of several one may be somebody else's, sent from the same account: that theirs failed must not have ours sent again.
+    let named = records().filter(|record| record.vendor_id.is_some()).min_by_key(|record| is_failed(record));
     let refusal = || {
         // An earlier call to the same person may have been refused: a refusal does not say which.
         let is_only = fitting.len() == 1 && unknown.is_first_call;
@@ -167,7 +173,9 @@ fn of_several<'a>(
     let mut records: Vec<usize> = several.iter().flat_map(|one| fitting[*one].iter().copied()).collect();
     records.sort_unstable();
     records.dedup();
-    if records.iter().any(|record| told[*record].record.vendor_id.is_none()) {
+    let has = |doubt: fn(&SendRecord) -> bool| records.iter().any(|record| doubt(&told[*record].record));
+    // All were sent, then, and it matters little which is which. Of one that failed it does: the wrong one would be sent again.
+    if has(|record| record.vendor_id.is_none()) || has(is_failed) {
         return Vec::new();
     }
     // Records in their order in time, each to the message that may wait the shortest: whoever can be served so, is.

@@ -172,3 +172,20 @@ fn what_was_read_last_of_a_record_counts() {
     let found = find(&unknown, &told, &known());
     assert_eq!(found[0].record.outcome, ReportedOutcome::Delivered);
 }
+
+/// Somebody else may send the same from the same account. That theirs failed must not have ours sent again.
+#[test]
+fn one_that_failed_decides_only_of_a_message_that_has_no_company() {
+    let failed = |id, seconds| {
+        let mut told = record(Some(id), seconds);
+        told.record.outcome = record(None, 0).record.outcome;
+        told
+    };
+    assert_eq!(found(&[unknown(1)], &[failed("a", 1)], &known()), [id(1, "a")]);
+    assert_eq!(found(&[unknown(1)], &[failed("a", 1), record(Some("b"), 2)], &known()), [id(1, "b")]);
+    let two = [unknown(1), unknown(2)];
+    let all = [failed("a", 1), record(Some("b"), 2), record(Some("c"), 3)];
+    assert_eq!(found(&two, &all[..2], &known()), []);
+    assert_eq!(found(&two, &all[1..], &known()), [id(1, "b"), id(2, "c")]);
+    assert_eq!(found(&two, &all, &known()), []);
+}
