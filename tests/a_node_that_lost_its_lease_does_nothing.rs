@@ -70,16 +70,16 @@ impl Pair {
         self.calls.heard_bytes()
     }
 
-    /// Waits until the second node sends; how long it took.
+    /// Waits until the second node owns the account and sends; how long it took.
     async fn taken_over(&self) -> Duration {
-        let began = Instant::now();
-        let requests = async || {
-            let before = (self.world.simulator.requests_total(), self.heard());
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            // More requests at the vendor than the first node's.
-            (self.world.simulator.requests_total() > before.0 && self.heard() == before.1).then_some(())
-        };
-        wait_until("the second node sends", within(u64::from(LEASE) + 10), requests).await;
+        let (began, client) = (Instant::now(), self.world.client(1));
+        wait_until("the second node owns the account", within(u64::from(LEASE) + 10), async || {
+            client.accounts(&api::client::Page::default()).await.ok()?.items[0].owned.then_some(())
+        })
+        .await;
+        let before = self.world.simulator.requests_total();
+        let sends = async || (self.world.simulator.requests_total() > before).then_some(());
+        wait_until("the second node sends", within(10), sends).await;
         began.elapsed()
     }
 
@@ -117,8 +117,12 @@ impl Pair {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_it_stood_still() {
-    let account = Account::sobot_in().sender("messages_per_second", 60);
-    let mut pair = Pair::start(account, People(500), RangeMs { min: 400, max: 800 }, None).await;
+    let account = Account::sobot_in().sender("messages_per_second", 40);
+    let mut pair = Pair::start(account, People(300), RangeMs { min: 400, max: 800 }, None).await;
+    // One call is recorded and about to leave: it must not when the process wakes up.
+    pair.world.process(0).stop_at("call.placed", 1);
+    let about_to_leave = async || pair.world.process(0).was_at("call.placed").then_some(());
+    wait_until("a call is about to leave", within(5), about_to_leave).await;
     pair.world.node(0).signal(Signal::SIGSTOP);
     // The vendor answers it all the same.
     let taken_over = pair.taken_over().await;
@@ -131,6 +135,7 @@ async fn when_it_stood_still() {
     pair.world.node(0).signal(Signal::SIGCONT);
     let log = async || pair.world.process(0).log().contains("belongs to another node").then_some(());
     wait_until("the first node learns that it has lost the account", within(10), log).await;
+    pair.world.process(0).let_go("call.placed");
     pair.completed().await;
     assert_eq!(pair.heard(), heard, "it has called the vendor after its lease had ended");
     // Its answers are evidence: nothing else tells of them.

@@ -60,12 +60,13 @@ impl Call {
         if let Some(pace) = account.pace(&self.facts.run.sender) {
             pace.depart(n).await;
         }
+        hooks::point!("call.placed");
         let probe = self.permit.as_mut().and_then(|permit| permit.probe.take());
         // Those who were taken before the breaker opened need not become unknown one after the other.
         let is_held_back = account.breaker.is_open() && probe.is_none();
         // What came of it could not be recorded: nobody else need become unknown should the process end meanwhile.
         let is_held_back = is_held_back || account.database_is_away.load(Ordering::Acquire);
-        if is_held_back || !owner.trust.covers(account.config.timeouts.total + MARGIN) {
+        if is_held_back || owner.is_lost() || !owner.trust.covers(account.config.timeouts.total + MARGIN) {
             return self.withdraw(&shared).await;
         }
         shared.live.departed(&account.config.name, self.facts.run.task_id, n);
