@@ -300,7 +300,8 @@ pub async fn get(connection: &mut PgConnection, id: i64) -> Result<Option<Audien
 /// The database did not answer, or a row says what cannot be.
 pub async fn list(connection: &mut PgConnection, after: Option<i64>, limit: i64) -> Result<Vec<Audience>> {
     let query = format!(
-        "SELECT {COLUMNS} FROM audiences WHERE status <> {DELETED} AND id < $1 ORDER BY id DESC LIMIT $2"
+        "SELECT {COLUMNS} FROM audiences
+         WHERE status <> {DELETED} AND NOT hidden AND id < $1 ORDER BY id DESC LIMIT $2"
     );
     let rows: Vec<Row> = sql::query_as(sqlx::AssertSqlSafe(query))
         .bind(after.unwrap_or(i64::MAX))

@@ -184,7 +184,7 @@ pub async fn update_draft(conn: &mut PgConnection, id: i64, definition: &Definit
     Ok(rows == 1)
 }
 
-/// Deletes a draft, with its trial sends; false when it is no draft (any more).
+/// Deletes a draft; false when it is none (any more), or has had trial sends, whose results are kept.
 ///
 /// # Errors
 /// The database did not do it.

@@ -38,6 +38,7 @@ pub mod suppressions;
 pub mod tasks;
 #[doc(hidden)]
 pub mod testing;
+pub mod trials;
 pub mod troubles;
 pub mod unknown;
 

@@ -51,7 +51,8 @@ pub async fn runnable(conn: &mut PgConnection, account: &str, now: DateTime<Utc>
     sql::query_as(
         "SELECT t.id AS task_id, t.campaign_id, t.sender, t.template, t.audience_id, a.phone_column, a.columns,
                 t.total, t.cursor, c.message, c.category, c.priority, c.max_attempts, c.messages_per_second,
-                c.sending_window,
+                -- a trial goes at once
+                CASE WHEN NOT t.hidden THEN c.sending_window END AS sending_window,
                 EXISTS (SELECT FROM retries r WHERE r.task_id = t.id AND r.due_at <= $2) AS has_due
          FROM tasks t
          JOIN campaigns c ON c.id = t.campaign_id

@@ -51,8 +51,6 @@ pub enum CampaignCommand {
         rows: i32,
     },
     /// Send the message to a few numbers now, with the values of one recipient
-    // Hidden until the daemon serves it.
-    #[command(hide = true)]
     Test {
         /// The campaign's id
         id: i64,

@@ -6,7 +6,7 @@ use store::campaigns;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{launches, previews};
+use super::{launches, previews, trials};
 use crate::{
     auth::{Caller, Role},
     convert, definition,
@@ -22,6 +22,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(create, list))
         .routes(routes!(get, change, delete))
         .routes(routes!(previews::preview))
+        .routes(routes!(trials::test))
         .routes(routes!(launches::launch))
 }
 
@@ -171,8 +172,12 @@ async fn delete(State(state): State<AppState>, caller: Caller, Id(id): Id) -> An
     let mut tx = state.begin().await?;
     campaigns::lock(&mut tx, id).await?;
     let campaign = campaigns::get(&mut tx, id).await?.ok_or_else(|| Problem::no("campaign", id))?;
-    if !campaigns::delete_draft(&mut tx, id).await? {
+    if campaign.state != model::campaign::CampaignState::Draft {
         return Err(not_a_draft(&campaign));
+    }
+    if !campaigns::delete_draft(&mut tx, id).await? {
+        let detail = format!("campaign {id} has trial sends, whose results are kept: leave it as a draft");
+        return Err(Problem::conflict(detail));
     }
     commit(tx).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -15,6 +15,7 @@ mod people;
 mod previews;
 mod suppressions;
 mod tasks;
+mod trials;
 
 use serde::Deserialize;
 use utoipa::IntoParams;
