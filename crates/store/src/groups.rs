@@ -80,10 +80,10 @@ async fn allow(conn: &mut PgConnection, lease: &Lease, group: &Group<'_>) -> Res
     let phones = group.intents.iter().flat_map(|intent| &intent.taken).map(|taken| taken.phone.as_i64());
     let rows: Vec<(i16, i64)> = sql::query_as(
         "WITH fence AS MATERIALIZED (
-            -- As leases::fence: also against a standby that was promoted under us.
+            -- As leases::fence: also against a standby that was promoted or a dump that was restored under us.
             SELECT FROM account_leases
             WHERE account = $1 AND epoch = $2
-              AND split_part(database_identity, '/', 3) = database_timeline()::text
+              AND database_identity LIKE '%/' || database_timeline() || '/' || tableoid
             FOR KEY SHARE
          ), mark AS (
             UPDATE commit_marks SET epoch = $2, number = $3 WHERE account = $1 AND EXISTS (SELECT FROM fence)

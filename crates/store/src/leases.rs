@@ -182,15 +182,16 @@ pub async fn release(conn: &mut PgConnection, node: Uuid, lease: &Lease) -> Resu
 
 /// The fence: the first statement of every transaction that acts for an account.
 ///
-/// It holds against a standby that was promoted under us, too: what it may have lost was sent all the same.
+/// It holds against a standby that was promoted and a dump that was restored under us, too: what they lack was sent all the
+/// same.
 ///
 /// # Errors
-/// [`Error::Fenced`] when the account belongs to a newer owner, or was acquired on another timeline.
+/// [`Error::Fenced`] when the account belongs to a newer owner, or was acquired on another timeline or in another table.
 pub async fn fence(conn: &mut PgConnection, lease: &Lease) -> Result<()> {
     sql::query(
         "SELECT FROM account_leases
          WHERE account = $1 AND epoch = $2
-           AND split_part(database_identity, '/', 3) = database_timeline()::text
+           AND database_identity LIKE '%/' || database_timeline() || '/' || tableoid
          FOR KEY SHARE",
     )
     .bind(&lease.account)

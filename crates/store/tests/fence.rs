@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where it stands, and says why")]
 
 use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
 use store::{
     Error,
     groups::{self, Group},
@@ -30,16 +31,28 @@ async fn nobody_is_taken_and_nothing_recorded_on_a_server_that_was_promoted_sinc
     groups::write(&mut conn, &lease, &group).await.unwrap();
     leases::fence(&mut conn, &lease).await.unwrap();
 
-    // As the new server finds the row: acquired on the timeline before its own.
-    sqlx::query(
-        "UPDATE account_leases
-         SET database_identity = regexp_replace(database_identity, '/\\d+/(\\d+)$', '/4711/\\1')",
-    )
-    .execute(&mut conn)
-    .await
-    .unwrap();
-    assert!(matches!(leases::fence(&mut conn, &lease).await, Err(Error::Fenced)));
-    let written = groups::write(&mut conn, &lease, &group).await;
-    assert!(matches!(written, Err(Error::Fenced)), "{written:?}");
+    // As the new server finds the row: acquired on the timeline before its own. And as a dump brings it: acquired in a table
+    // that is not there any more.
+    for (part, by) in [("/\\d+/(\\d+)$", "/4711/\\1"), ("/\\d+$", "/4711")] {
+        let before: String = sqlx::query_scalar("SELECT database_identity FROM account_leases")
+            .fetch_one(&mut conn)
+            .await
+            .unwrap();
+        set_identity(&mut conn, "regexp_replace(database_identity, $1, $2)", part, by).await;
+        assert!(matches!(leases::fence(&mut conn, &lease).await, Err(Error::Fenced)), "{part}");
+        let written = groups::write(&mut conn, &lease, &group).await;
+        assert!(matches!(written, Err(Error::Fenced)), "{part}: {written:?}");
+        set_identity(&mut conn, "coalesce($1, $2)", &before, "").await;
+        leases::fence(&mut conn, &lease).await.unwrap();
+    }
     pools.close().await;
+}
+
+async fn set_identity(conn: &mut PgConnection, to: &str, one: &str, two: &str) {
+    sqlx::query(sqlx::AssertSqlSafe(format!("UPDATE account_leases SET database_identity = {to}")))
+        .bind(one)
+        .bind(two)
+        .execute(conn)
+        .await
+        .unwrap();
 }
