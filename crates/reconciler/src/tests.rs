@@ -105,6 +105,8 @@ pub(crate) fn shared(database: &TestDatabase, account: &str) -> Shared {
         random: Random::new(|| 0.5),
         vendors: HashMap::from([(account.to_owned(), Vendor::Exotel)]),
         records: crate::Records::default(),
+        late_after: Duration::from_secs(3_600),
+        reply_words: model::reply_words::ReplyWords::default(),
         slow_down: Arc::new(|_, _, _| {}),
         wake_dispatcher: Arc::new(|_| {}),
         steps: Semaphore::new(AT_ONCE),
