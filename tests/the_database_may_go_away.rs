@@ -4,7 +4,7 @@
 use std::{fs, path::Path, process::Command, time::Instant};
 
 use api::{NewCampaign, Schedule, WaitingFor};
-use chrono::{SubsecRound as _, TimeDelta, Utc};
+use chrono::{SubsecRound as _, TimeDelta};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -199,17 +199,18 @@ async fn it_keeps_the_answer_to_a_commit_for_itself() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowd_of_requests_takes_every_connection_that_there_is_for_them() {
+    const LATER: TimeDelta = TimeDelta::minutes(10);
     let database = testing::database().await;
     let account = Account::exotel().set("batch_size", 20).sender("messages_per_second", 1_000);
     let world = World::new().account(account).database_url(database.url()).start().await;
-    let audience = world.import_people(PEOPLE).await;
-    let at = Utc::now().trunc_subsecs(0) + TimeDelta::minutes(10);
+    let audience = world.import(PEOPLE.csv()).await;
+    let at = audience.created_at.trunc_subsecs(0) + LATER;
     let schedule = Schedule {
         at: Some(at.format("%Y-%m-%dT%H:%M:%S").to_string()),
         time_zone: Some("UTC".to_owned()),
         ..Schedule::default()
     };
-    let later = NewCampaign { schedule: Some(schedule), ..campaign(world.account(0), audience) };
+    let later = NewCampaign { schedule: Some(schedule), ..campaign(world.account(0), audience.id) };
     let task = world.launch(&later).await;
 
     let mut somebody = database.connect().await;
@@ -223,7 +224,7 @@ async fn a_crowd_of_requests_takes_every_connection_that_there_is_for_them() {
     };
     wait_until("another request finds no connection", within(30), is_refused).await;
     // The start of the task, its recipients, the sending, leases, callbacks and the probe have connections of their own.
-    world.process(0).set_clock_offset_ms((at - Utc::now()).num_milliseconds());
+    world.process(0).set_clock_offset_ms(LATER.num_milliseconds());
     let all = u64::try_from(PEOPLE.0).unwrap();
     assert!(world.simulator.wait_for_accepted(all, within(60)).await, "the crowd stopped the sending");
     assert_eq!(world.readiness().await.0, StatusCode::OK);

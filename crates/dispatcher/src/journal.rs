@@ -316,9 +316,11 @@ mod tests {
         }
     }
 
+    type Stored = Arc<Mutex<Vec<(String, String)>>>;
+
     /// An inbox that takes the first so many entries and then no more.
-    fn inbox(takes: usize) -> (Evidence, Arc<Mutex<Vec<(String, String)>>>) {
-        let stored: Arc<Mutex<Vec<(String, String)>>> = Arc::default();
+    fn inbox(takes: usize) -> (Evidence, Stored) {
+        let stored = Stored::default();
         let filled = Arc::clone(&stored);
         let evidence: Evidence = Arc::new(move |account, body| {
             let mut stored = filled.lock().unwrap();
