@@ -31,7 +31,7 @@ async fn imported(world: &World, csv: String, key: &str) -> Result<Audience, cli
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_is_whole_or_nothing() {
-    let people = People(3_000);
+    let people = People(900);
     let mut world = World::new().account(Account::sobot_in()).start().await;
     let mut database = connect(&world).await;
     let tables = "SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p')";
@@ -63,8 +63,8 @@ async fn an_import_is_whole_or_nothing() {
     world.restart().await;
     let audience = world.api().audiences(&client::Page::default()).await.unwrap().items.remove(0);
     assert_eq!(audience.status, AudienceStatus::Ready, "{audience:?}");
-    assert_eq!(audience.rows.accepted, 3_000);
-    assert_eq!(count(&mut database, "SELECT count(*) FROM recipients").await, 3_000);
+    assert_eq!(audience.rows.accepted, 900);
+    assert_eq!(count(&mut database, "SELECT count(*) FROM recipients").await, 900);
     assert_eq!(count(&mut database, tables).await, tables_before, "a partition is left over");
 
     let task = world.launch(&campaign(world.account(0), audience.id)).await;

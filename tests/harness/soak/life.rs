@@ -26,8 +26,8 @@ use crate::harness::{Account, World, campaign, csv_of, within};
 const AGAIN: Duration = Duration::from_millis(100);
 /// An import that takes longer is given up, and made again.
 const IMPORT: Duration = Duration::from_secs(30);
-/// How long everything may take to end when nothing goes wrong any more.
-const END: Duration = Duration::from_secs(180);
+/// When nothing goes wrong any more, something must move at least this often until everything has ended.
+const STILL: Duration = Duration::from_secs(120);
 /// The clock's steps at the end, so that what is to be tried again is due.
 const STEP_MS: i64 = 900_000;
 
@@ -202,15 +202,22 @@ async fn end(world: &mut World, campaigns: &[Launched], clock: &mut Clock) -> i6
         world.kill9();
         world.daemon().start();
     }
-    let began = Instant::now();
+    let (mut moved, mut before) = (Instant::now(), None);
     let mut stepped = None;
     loop {
         let open = open(world, campaigns).await;
+        // What a report or a record tells late may let a task run again: looked at once more when all has been quiet.
         if open == Some(0) {
-            break;
+            quiet(world, campaigns).await;
+            if self::open(world, campaigns).await == Some(0) {
+                return 0;
+            }
         }
-        if began.elapsed() > END {
-            return open.unwrap_or(-1);
+        if open != before {
+            (moved, before) = (Instant::now(), open);
+        }
+        if moved.elapsed() > STILL {
+            return open.filter(|open| *open != 0).unwrap_or(-1);
         }
         if stepped.is_none_or(|stepped: Instant| stepped.elapsed() > Duration::from_secs(3)) {
             stepped = Some(Instant::now());
@@ -218,17 +225,20 @@ async fn end(world: &mut World, campaigns: &[Launched], clock: &mut Clock) -> i6
         }
         tokio::time::sleep(AGAIN).await;
     }
-    // The vendors go on reporting for a while; then the daemon goes on applying.
-    assert!(world.simulator.wait_until_idle(within(180)).await, "reports are left over");
+}
+
+/// Waits until the vendors have reported everything and the daemon has applied it.
+async fn quiet(world: &World, campaigns: &[Launched]) {
+    assert!(world.simulator.wait_until_idle(within(300)).await, "reports are left over");
     let mut last = (Instant::now(), String::new());
-    while last.0.elapsed() < Duration::from_secs(3) && began.elapsed() < END * 2 {
+    let began = Instant::now();
+    while last.0.elapsed() < Duration::from_secs(3) && began.elapsed() < STILL {
         let now = counts(world, campaigns).await;
         if now != last.1 {
             last = (Instant::now(), now);
         }
         tokio::time::sleep(AGAIN).await;
     }
-    0
 }
 
 async fn counts(world: &World, campaigns: &[Launched]) -> String {

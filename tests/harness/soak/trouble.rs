@@ -116,8 +116,9 @@ pub async fn befall(
         let early = alive_ms.start..alive_ms.start + (alive_ms.end - alive_ms.start) / 4;
         let (range, points) =
             if dice.percent(55) { (&early, &POINTS[..OF_A_START]) } else { (&alive_ms, &POINTS[..]) };
-        let alive = dice.millis(range);
-        let point = dice.percent(60).then(|| *dice.pick(points));
+        let point = dice.percent(35).then(|| *dice.pick(points));
+        // Who is to die at a point is given the time to come there.
+        let alive = if point.is_some() { Duration::from_millis(alive_ms.end) } else { dice.millis(range) };
         let nth = u32::try_from(1 + dice.below(2)).unwrap();
         lives_for(world, alive, point.map(|point| (point, nth)), &mut troubles, stop).await;
         if stop.is_cancelled() {
