@@ -60,12 +60,13 @@ pub(crate) async fn begin_hot(conn: &mut PgConnection) -> sqlx::Result<PgTransac
     if is_alone(conn) { conn.begin_with(AssertSqlSafe(BEGIN_HOT.as_str())).await } else { conn.begin().await }
 }
 
-/// A transaction on a connection of the pool, to be held for a moment only.
+/// A transaction on a connection of the pool, to be held for a moment only. Sessions of the pool may be more patient, and
+/// a node that stands still with a lease's fence in its hand would keep every other node from taking over.
 ///
 /// # Errors
 /// There is none: the database is away, or all are in use.
 pub async fn begin_in(pool: &PgPool) -> sqlx::Result<PgTransaction<'static>> {
-    if is_pooled() { pool.begin_with(BEGIN).await } else { pool.begin().await }
+    pool.begin_with(BEGIN).await
 }
 
 /// A transaction that may wait for somebody.
