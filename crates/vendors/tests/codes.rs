@@ -171,6 +171,7 @@ const OURS: Table = &[
     ("process_died", "Unknown"),
     ("no_code", "FailRecipient"),
     ("missing_value", "FailMessage"),
+    ("never_left", "Requeue"),
     ("too_long", "FailMessage"),
     ("not_a_number", "FailMessage"),
     ("suppressed", "suppressed"),
