@@ -215,7 +215,7 @@ async fn dies_at_each_while_trying_again(account: Account, code: u32) {
         let task = world.launch(&campaign(world.account(0), audience)).await;
         let refused = i64::try_from(PEOPLE / 4).unwrap();
         let wait = |task: &Task| task.counts.retrying == refused && task.counts.sending == 0;
-        world.wait_for_task(task, "a quarter waits for its retry", within(20), wait).await;
+        world.wait_for_task(task, "a quarter waits for its retry", within(60), wait).await;
         world.simulator.set_faults(Vec::new());
         world.kill_at(kill.0, kill.1);
         world.daemon().set_clock_offset_ms(offset_ms * i64::try_from(number + 1).unwrap());
