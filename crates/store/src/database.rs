@@ -68,6 +68,9 @@ const BRIEF: [(&str, &str); 3] = [
     // A node that stands still in the middle of a transaction would hold its locks.
     ("idle_in_transaction_session_timeout", "8s"),
 ];
+/// Of those who work in steps: the fence of a lease may be among what they hold, and a node that stands still must not keep
+/// others from taking over.
+const STEPS: [(&str, &str); 1] = [("idle_in_transaction_session_timeout", "10s")];
 /// The same for sessions that may have much to do. An import waits for its upload inside its transaction, and says itself
 /// when that is too long.
 const PATIENT: [(&str, &str); 1] = [("idle_in_transaction_session_timeout", "90s")];
@@ -146,7 +149,7 @@ impl Database {
         };
         Self {
             general: pool(10, true, &[&PATIENT]),
-            background: pool(5, true, &[&PATIENT]),
+            background: pool(5, true, &[&STEPS]),
             hot: pool(8, false, &[&BRIEF, &HOT]),
             inbox: pool(3, false, &[&BRIEF, &HOT]),
             leases: pool(2, true, &[&BRIEF]),
