@@ -13,12 +13,6 @@ fn instant(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-/// Moves the daemon's clock to about this instant.
-fn set_clock(world: &mut World, to: &str) {
-    let offset = instant(to) - Utc::now();
-    world.daemon().set_clock_offset_ms(offset.num_milliseconds());
-}
-
 fn recurring(world: &World, audience_id: i64, until: Option<&str>) -> NewCampaign {
     let schedule = Schedule {
         cron: Some(CRON.to_owned()),
@@ -50,7 +44,7 @@ async fn scheduled(world: &World, campaign: &Campaign) -> Task {
 async fn across_a_change_of_clocks_and_an_outage() {
     let mut world = World::new().account(Account::sobot_in()).start().await;
     let audience = world.import_people(PEOPLE).await;
-    set_clock(&mut world, "2027-03-26T20:00:00Z");
+    world.set_clock("2027-03-26T20:00:00Z");
     let task = world.launch(&recurring(&world, audience, None)).await;
     let of = world.task(task).await.campaign_id;
     let mut campaign = world.api().campaign(of).await.unwrap();
@@ -61,7 +55,7 @@ async fn across_a_change_of_clocks_and_an_outage() {
     {
         assert_eq!(campaign.next_run_at, Some(instant(due)));
         let task = scheduled(&world, &campaign).await;
-        set_clock(&mut world, due);
+        world.set_clock(due);
         campaign = fired(&world, task.id).await;
         let ledger = world.simulator.accepted_by_recipient();
         assert!(ledger.len() == PEOPLE.0 && ledger.values().all(|count| *count as usize == number + 1));
@@ -70,7 +64,7 @@ async fn across_a_change_of_clocks_and_an_outage() {
     // Nothing runs for days: the firing that was missed waits for a person, and the others of these days are gone.
     let missed = scheduled(&world, &campaign).await;
     world.stop().await;
-    set_clock(&mut world, "2027-04-03T12:00:00Z");
+    world.set_clock("2027-04-03T12:00:00Z");
     world.restart().await;
     let is_halted = |task: &Task| task.state == TaskState::Halted;
     let late = world.wait_for_task(missed.id, "it is halted", within(10), is_halted).await;
@@ -93,9 +87,9 @@ async fn across_a_change_of_clocks_and_an_outage() {
 async fn until_its_end() {
     let mut world = World::new().account(Account::sobot_in()).start().await;
     let audience = world.import_people(PEOPLE).await;
-    set_clock(&mut world, "2026-12-30T20:00:00Z");
+    world.set_clock("2026-12-30T20:00:00Z");
     let task = world.launch(&recurring(&world, audience, Some("2026-12-31T02:30:00"))).await;
-    set_clock(&mut world, "2026-12-31T01:30:00Z");
+    world.set_clock("2026-12-31T01:30:00Z");
     let campaign = fired(&world, task).await;
     assert_eq!((campaign.next_run_at, campaign.task_id), (None, Some(task)));
     let over = world.api().create_campaign(&recurring(&world, audience, Some("2026-12-31")), None).await;

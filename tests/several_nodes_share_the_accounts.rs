@@ -35,7 +35,7 @@ fn options(latency: RangeMs) -> SimulatorOptions {
 async fn world_of(nodes: usize, accounts: &[Account], latency: RangeMs) -> World {
     let world = World::new().simulator(options(latency)).balancer();
     let mut world =
-        accounts.iter().cloned().fold(world, |world, account| world.account(account)).prepare().await;
+        accounts.iter().cloned().fold(world, crate::harness::world::Worlds::account).prepare().await;
     for _ in 0..nodes {
         world.add_node();
     }

@@ -5,6 +5,7 @@
 
 use std::{fs, os::unix::process::ExitStatusExt as _, path::PathBuf, time::Duration};
 
+use chrono::{DateTime, Utc};
 use nix::sys::signal::Signal;
 
 use super::{World, daemon::Daemon, wait_until};
@@ -90,6 +91,16 @@ impl Daemon {
 }
 
 impl World {
+    /// Moves the first node's clock to about this instant, written as in RFC 3339.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the machine's time is what the daemon's clock is moved from"
+    )]
+    pub fn set_clock(&mut self, to: &str) {
+        let to: DateTime<Utc> = to.parse().unwrap();
+        self.daemon().set_clock_offset_ms((to - Utc::now()).num_milliseconds());
+    }
+
     /// The first node kills itself when it passes `point` for the `nth` time.
     pub fn kill_at(&mut self, point: &str, nth: u32) {
         self.daemon().kill_at(point, nth);

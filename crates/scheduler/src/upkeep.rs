@@ -105,8 +105,7 @@ impl Upkeep {
     /// Makes partitions ahead.
     pub async fn rotate(&self) {
         let rotated = async {
-            let mut conn =
-                self.database.general.acquire().await.map_err(Error::database("doing upkeep"))?;
+            let mut conn = self.database.general.acquire().await.map_err(Error::database("doing upkeep"))?;
             people::forget_withheld(&mut conn, self.clock.now()).await?;
             retention::rotate(&mut conn, self.clock.now()).await
         };

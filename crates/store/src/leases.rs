@@ -216,7 +216,7 @@ pub async fn is_committed(pool: &PgPool, lease: &Lease, number: i64) -> Result<b
     let last: Option<(i64, i64)> =
         sql::query_as("SELECT epoch, number FROM commit_marks WHERE account = $1 FOR UPDATE")
             .bind(&lease.account)
-            .fetch_optional(&mut *transaction)
+            .fetch_optional(&mut transaction)
             .await
             .map_err(Error::database(asking))?;
     transaction.rollback().await.map_err(Error::database(asking))?;

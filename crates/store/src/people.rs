@@ -33,7 +33,7 @@ pub async fn list_phones(conn: &mut PgConnection) -> Result<bool> {
         "SELECT id FROM audiences WHERE status = 2 AND NOT phones_listed
          ORDER BY id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
     )
-    .fetch_optional(&mut *tx)
+    .fetch_optional(&mut tx)
     .await
     .map_err(Error::database(attempted))?;
     let Some(audience_id) = audience_id else { return Ok(false) };
@@ -46,12 +46,12 @@ pub async fn list_phones(conn: &mut PgConnection) -> Result<bool> {
     )
     .bind(audience_id)
     .bind(ERASED_DIGITS)
-    .execute(&mut *tx)
+    .execute(&mut tx)
     .await
     .map_err(Error::database(attempted))?;
     sql::query("UPDATE audiences SET phones_listed = true WHERE id = $1")
         .bind(audience_id)
-        .execute(&mut *tx)
+        .execute(&mut tx)
         .await
         .map_err(Error::database(attempted))?;
     tx.commit().await.map_err(Error::database(attempted))?;

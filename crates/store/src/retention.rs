@@ -193,7 +193,7 @@ pub async fn remove_messages(conn: &mut PgConnection, now: DateTime<Utc>, days: 
                 .bind(range.first())
                 .bind(range.upto)
                 .bind(now)
-                .execute(&mut *tx)
+                .execute(&mut tx)
                 .await
                 .map_err(Error::database("marking tasks whose messages go"))?;
         }
@@ -233,7 +233,7 @@ async fn remove_recipients(conn: &mut PgConnection) -> Result<()> {
         )
         .bind(range.first())
         .bind(range.upto)
-        .fetch_one(&mut *tx)
+        .fetch_one(&mut tx)
         .await
         .map_err(Error::database("looking whether audiences are gone"))?;
         if !is_held {

@@ -147,7 +147,8 @@ fn work(
     journal: Journal,
     running: &live::Running,
 ) -> (Dispatcher, Reconciler) {
-    let clients = accounts.iter().map(|(account, client)| (account.name.clone(), Arc::clone(client))).collect();
+    let clients =
+        accounts.iter().map(|(account, client)| (account.name.clone(), Arc::clone(client))).collect();
     let evidence = inbox.clone();
     let dispatcher = Dispatcher::start(dispatcher::Setup {
         db: database.clone(),

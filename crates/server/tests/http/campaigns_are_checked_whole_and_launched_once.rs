@@ -24,7 +24,7 @@ async fn every_wrong_field_is_named() {
         "max_attempts",
         "schedule.time_zone",
         "sending_window.from",
-        "sending_window",
+        "sending_window.time_zone",
         "canary",
         "message.template.components[0].parameters[0].text",
     ] {
@@ -114,8 +114,24 @@ async fn a_timed_campaign_waits_for_its_local_time() {
     assert_eq!(task.state, api::TaskState::Scheduled);
     assert_eq!(task.starts_at, Some("2026-12-01T03:30:00Z".parse().unwrap()));
     wanted["schedule"] = json!({"cron": "0 9 * * MON", "time_zone": "Asia/Kolkata"});
-    let (status, problem) = server.post("/campaigns", &wanted).await;
-    assert_eq!((status, fields(&problem)), (StatusCode::UNPROCESSABLE_ENTITY, vec!["schedule.cron"]));
+    let (_, campaign) = server.post("/campaigns", &wanted).await;
+    assert_eq!(campaign["next_run_at"], "2026-11-23T03:30:00Z");
+    assert_eq!(campaign["upcoming"][4], "2026-12-21T03:30:00Z");
+    let task = server.task(campaign["task_id"].as_i64().unwrap()).await;
+    assert_eq!(
+        (task.state, task.starts_at),
+        (api::TaskState::Scheduled, Some("2026-11-23T03:30:00Z".parse().unwrap()))
+    );
+    for (field, value) in [("cron", "0 9 * *"), ("cron", "0 9 31 2 *"), ("until", "2026-11-20")] {
+        let mut wrong = wanted.clone();
+        wrong["schedule"][field] = json!(value);
+        let (status, problem) = server.post("/campaigns", &wrong).await;
+        let named = [format!("schedule.{field}")];
+        assert_eq!(
+            (status, fields(&problem)),
+            (StatusCode::UNPROCESSABLE_ENTITY, named.iter().map(String::as_str).collect())
+        );
+    }
 }
 
 #[tokio::test]

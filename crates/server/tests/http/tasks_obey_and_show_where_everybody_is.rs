@@ -109,7 +109,7 @@ async fn everybody_is_listed_page_by_page_and_in_the_file() {
     assert_eq!(lines.len(), 4);
     assert_eq!(
         lines[1],
-        "1,+919876543210,failed,1,v-1,30012,EX_INVALID_RECIPIENT,\"no, \"\"such\"\" number\",,,,,,2026-11-21T12:00:01Z"
+        "1,+919876543210,failed,1,v-1,30012,EX_INVALID_RECIPIENT,\"no, \"\"such\"\" number\",,,,,,2026-11-21T12:00:01Z,"
     );
 }
 
