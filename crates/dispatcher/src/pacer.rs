@@ -139,8 +139,7 @@ impl Pacer {
 
     /// When the first task that waits for its campaign's own pace may go on; else when to look again.
     fn ready_at(&self) -> Instant {
-        let now = self.shared.clock.now();
-        let waiting = self.runs.iter().filter(|run| run.has_work() && !run.is_closed(now));
+        let waiting = self.runs.iter().filter(|run| run.has_work());
         let first = waiting.filter_map(|run| run.spacing.as_ref()).map(Spacing::ready_at).min();
         let look = Instant::now() + IDLE;
         first.map_or(look, |first| first.min(look))
@@ -161,7 +160,9 @@ impl Pacer {
                 run.in_hand.retain(|no| !nos.contains(no));
             }
         }
-        self.runs.retain(|run| !run.is_stale());
+        // One whose window has closed is begun afresh when it opens, however soon that is.
+        let now = self.shared.clock.now();
+        self.runs.retain(|run| !run.is_stale() && !run.is_closed(now));
         let Some(planned) = self.plan.take() else { return };
         self.runs.retain(|run| planned.iter().any(|planned| planned.task_id == run.facts.run.task_id));
         for planned in planned {
@@ -169,7 +170,6 @@ impl Pacer {
             let task_id = planned.task_id;
             if !self.runs.iter().any(|run| run.facts.run.task_id == task_id) {
                 let account = &self.owner.account;
-                let now = self.shared.clock.now();
                 match TaskRun::start(planned, &account.client, &self.shared.db, &self.plan.wake, now) {
                     Ok(run) => self.runs.push_back(run),
                     Err(error) => self.halt(task_id, error).await,

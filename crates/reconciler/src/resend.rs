@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use store::{
     Error, Kept,
     database::LIMIT_STEP,
+    inbox,
     leases::{self, Lease},
     unknown,
 };
@@ -46,6 +47,10 @@ pub(crate) async fn step(shared: &Shared, lease: &Lease) -> store::Result<bool> 
     let Some(resent) = unknown::resend_due(&mut transaction, &lease.account, asked, now).await? else {
         return Ok(false);
     };
+    // What waits in the inbox may tell of them: it is applied first.
+    if resent > 0 && inbox::has_unapplied(&mut transaction, &lease.account).await? {
+        return Ok(false);
+    }
     transaction.commit().await.map_err(Error::database("sending again what is unknown"))?;
     if resent > 0 {
         tracing::info!(

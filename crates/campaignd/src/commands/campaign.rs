@@ -101,6 +101,9 @@ pub struct CreateArgs {
     idempotency_key: Option<String>,
 }
 
+/// Runs ahead that a table has room for.
+const SHOWN_RUNS: usize = 3;
+
 impl Record for Campaign {
     const COLUMNS: &'static [&'static str] = &[
         "id",
@@ -111,6 +114,7 @@ impl Record for Campaign {
         "audience_id",
         "template",
         "schedule",
+        "next_runs",
         "task_id",
         "created_at",
     ];
@@ -129,6 +133,7 @@ impl Record for Campaign {
             self.audience_id.to_string(),
             or_blank(self.template.as_ref()),
             or_blank(schedule),
+            self.upcoming.iter().take(SHOWN_RUNS).map(|at| time(*at)).collect::<Vec<_>>().join(", "),
             or_blank(self.task_id),
             time(self.created_at),
         ]
