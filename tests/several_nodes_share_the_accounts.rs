@@ -121,8 +121,8 @@ async fn assert_all_is_well(world: &World, tasks: &[(i64, People)]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn and_give_back_what_is_more_than_their_share() {
-    let mut world = world_of(3, &accounts(), RangeMs { min: 20, max: 80 }).await;
-    for node in 0..3 {
+    let mut world = world_of(4, &accounts(), RangeMs { min: 20, max: 80 }).await;
+    for node in 0..4 {
         world.node(node).set_lease_seconds(LEASE);
         world.node(node).set_call_timeout_seconds(2);
     }
@@ -134,6 +134,12 @@ async fn and_give_back_what_is_more_than_their_share() {
     world.start_node(2).await;
     share(&world, &[0, 1, 2], &[1, 1, 1], within(20)).await;
     assert_they_run(&world, &tasks).await;
+    // A fourth has nothing to do until one of the others ends.
+    world.start_node(3).await;
+    share(&world, &[0, 1, 2, 3], &[0, 1, 1, 1], within(20)).await;
+    let status = tokio::task::block_in_place(|| world.node(1).stop(within(30)));
+    assert!(status.success(), "the node stopped with {status}");
+    share(&world, &[0, 2, 3], &[1, 1, 1], within(20)).await;
     assert_all_is_well(&world, &tasks).await;
 }
 
