@@ -1,7 +1,7 @@
 //! A number that a vendor calls invalid gets nothing more from any campaign; when somebody writes from it, it does again.
 
 use api::{MessageState, SuppressionReason, Task, client::Page};
-use simulator::{CallbackOptions, FaultAction, FaultRule, Inbound, SimulatorOptions, Vendor};
+use simulator::{CallbackOptions, FaultAction, FaultRule, SimulatorOptions, Vendor};
 
 use crate::harness::{Account, People, World, campaign, people, phone, wait_until, within};
 
@@ -38,10 +38,8 @@ async fn through_whichever_account_it_is_sent_to_or_writes() {
 
     // The person writes, each time to another account, and the first message lifts it.
     for (vendor, account) in Vendor::ALL.into_iter().zip(&accounts).rev() {
-        let from = people::digits(INVALID).to_string();
         let text = format!("Hello {vendor}");
-        let status = world.simulator.send_inbound(&inbound(&world, account, &from, &text)).await;
-        assert_eq!(status, Ok(200), "{vendor}");
+        world.person_sends(&world.text_of(account, INVALID, &text)).await;
         let shown = wait_until("what was written is shown", within(10), async || {
             let newest = world.api().inbound(&Page::default()).await.unwrap().items.into_iter().next()?;
             (newest.account == account.name).then_some(newest)
@@ -55,10 +53,4 @@ async fn through_whichever_account_it_is_sent_to_or_writes() {
     assert_eq!(third.counts.accepted, 50, "{third:#?}");
     assert_eq!(world.simulator.duplicates(), []);
     world.audit().await;
-}
-
-/// A text to the account's number, at the address that the vendor has been told.
-fn inbound(world: &World, account: &Account, from: &str, text: &str) -> Inbound {
-    let page = format!("/webhooks/{}/{}", account.name, account.webhook_token());
-    Inbound::text(account.vendor, from, &account.from, text).url(world.url(&page))
 }

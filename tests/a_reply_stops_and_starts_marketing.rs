@@ -5,21 +5,11 @@ use std::collections::BTreeSet;
 
 use api::{Category, NewCampaign, SuppressionReason, client::Page};
 use serde_json::json;
-use simulator::{Inbound, Vendor};
+use simulator::Vendor;
 
 use crate::harness::{Account, People, World, campaign, people, phone, wait_until, within};
 
 const PEOPLE: People = People(60);
-
-fn from(world: &World, account: &Account, index: usize, text: &str) -> Inbound {
-    let page = format!("/webhooks/{}/{}", account.name, account.webhook_token());
-    Inbound::text(account.vendor, &people::digits(index).to_string(), &account.from, text)
-        .url(world.url(&page))
-}
-
-async fn sent(world: &World, inbound: &Inbound) {
-    assert_eq!(world.simulator.send_inbound(inbound).await, Ok(200), "{inbound:?}");
-}
 
 /// Waits until exactly these people are listed, as opted out.
 async fn opted_out(world: &World, wanted: &[usize]) {
@@ -39,26 +29,26 @@ async fn from_whichever_vendor_it_comes() {
     let world = World::new().start().await;
     let replies = ["STOP", " stop\n", "arrêt", "СТОП", "إيقاف", "停止", "रोकें"];
     for (index, reply) in replies.iter().enumerate() {
-        sent(&world, &from(&world, &accounts[index % 3], index, reply)).await;
+        world.person_sends(&world.text_of(&accounts[index % 3], index, reply)).await;
     }
-    let button = from(&world, &accounts[1], 7, "Unsubscribe from Promos").kind("button");
-    sent(&world, &button).await;
+    let button = world.text_of(&accounts[1], 7, "Unsubscribe from Promos").kind("button");
+    world.person_sends(&button).await;
     for (index, reply) in ["Stop it, please", "don't STOP", "", "Hello"].iter().enumerate() {
-        sent(&world, &from(&world, &accounts[index % 3], 20 + index, reply)).await;
+        world.person_sends(&world.text_of(&accounts[index % 3], 20 + index, reply)).await;
     }
-    let mut preference = from(&world, &accounts[2], 8, "").kind("raw");
+    let mut preference = world.text_of(&accounts[2], 8, "").kind("raw");
     let wish = |value: &str| {
         json!([{"field": "user_preferences", "value": {"user_preferences": [{
             "wa_id": people::digits(8).to_string(), "category": "marketing_messages", "value": value,
         }]}}])
     };
     preference.body = Some(wish("stop"));
-    sent(&world, &preference).await;
+    world.person_sends(&preference).await;
     opted_out(&world, &[0, 1, 2, 3, 4, 5, 6, 7, 8]).await;
 
-    sent(&world, &from(&world, &accounts[0], 1, "start")).await;
+    world.person_sends(&world.text_of(&accounts[0], 1, "start")).await;
     preference.body = Some(wish("resume"));
-    sent(&world, &preference).await;
+    world.person_sends(&preference).await;
     opted_out(&world, &[0, 2, 3, 4, 5, 6, 7]).await;
 
     let audience = world.import_people(PEOPLE).await;
@@ -84,7 +74,7 @@ async fn also_in_the_middle_of_a_run() {
     };
     let task = world.launch(&slow).await;
     assert!(world.simulator.wait_for_accepted(5, within(10)).await);
-    sent(&world, &from(&world, &account, LAST, "Quit")).await;
+    world.person_sends(&world.text_of(&account, LAST, "Quit")).await;
     opted_out(&world, &[LAST]).await;
     assert!(world.task(task).await.counts.queued > 0, "the run was over before the reply was known");
     let done = world.wait_for_completion(task, within(30)).await;

@@ -2,22 +2,11 @@
 //! the vendor names, else the last one that the person got.
 
 use api::{Counts, client::Page};
-use simulator::{Inbound, Vendor};
+use simulator::Vendor;
 
 use crate::harness::{Account, People, World, campaign, people, wait_until, within};
 
 const PEOPLE: People = People(20);
-
-/// Something from person `index`, at the address that the vendor has been told.
-fn from(world: &World, account: &Account, index: usize, text: &str) -> Inbound {
-    let page = format!("/webhooks/{}/{}", account.name, account.webhook_token());
-    Inbound::text(account.vendor, &people::digits(index).to_string(), &account.from, text)
-        .url(world.url(&page))
-}
-
-async fn sent(world: &World, inbound: &Inbound) {
-    assert_eq!(world.simulator.send_inbound(inbound).await, Ok(200), "{inbound:?}");
-}
 
 /// Waits until the task counts so many (replied, clicked).
 async fn counts(world: &World, task: i64, wanted: (i64, i64)) -> Counts {
@@ -48,28 +37,28 @@ async fn at_the_last_message_or_the_one_that_is_named() {
     let audience = world.import_people(PEOPLE).await;
     let first = sent_to_all(&world, audience).await;
 
-    sent(&world, &from(&world, &account, 3, "Thank you")).await;
-    sent(&world, &from(&world, &account, 3, "When do you open?")).await;
-    sent(&world, &from(&world, &account, 4, "Yes").kind("interactive")).await;
-    sent(&world, &from(&world, &account, 5, "Ann").kind("flow")).await;
+    world.person_sends(&world.text_of(&account, 3, "Thank you")).await;
+    world.person_sends(&world.text_of(&account, 3, "When do you open?")).await;
+    world.person_sends(&world.text_of(&account, 4, "Yes").kind("interactive")).await;
+    world.person_sends(&world.text_of(&account, 5, "Ann").kind("flow")).await;
     listed(&world, 4).await;
     counts(&world, first, (2, 1)).await;
 
     let second = sent_to_all(&world, audience).await;
-    sent(&world, &from(&world, &account, 3, "Again?")).await;
+    world.person_sends(&world.text_of(&account, 3, "Again?")).await;
     counts(&world, second, (1, 0)).await;
     // The press of a button says which message it belongs to.
     let filter =
         api::client::MessageFilter { to: Some(format!("+{}", people::digits(7))), ..Default::default() };
     let message = world.api().messages(first, &filter).await.unwrap().items.remove(0);
-    let mut press = from(&world, &account, 7, "Buy now").kind("button");
+    let mut press = world.text_of(&account, 7, "Buy now").kind("button");
     press.about = message.vendor_id.expect("it was accepted");
-    sent(&world, &press).await;
-    sent(&world, &press).await;
+    world.person_sends(&press).await;
+    world.person_sends(&press).await;
     let shown = counts(&world, first, (2, 2)).await;
     assert_eq!(shown.accepted, 20, "an answer moves nobody: {shown:?}");
     // Somebody whom nothing was sent to.
-    sent(&world, &from(&world, &account, 70_000, "Who are you?")).await;
+    world.person_sends(&world.text_of(&account, 70_000, "Who are you?")).await;
     listed(&world, 8).await;
     let unmatched = world.api().inbound(&Page::default()).await.unwrap().items.remove(0);
     assert_eq!((unmatched.task_id, unmatched.no), (None, None), "{unmatched:?}");
@@ -90,7 +79,7 @@ async fn of_every_vendor() {
             .expect("there is an account of each vendor");
         let task = world.launch(&campaign(&account, audience)).await;
         world.wait_for_completion(task, within(20)).await;
-        sent(&world, &from(&world, &account, number, "Hello")).await;
+        world.person_sends(&world.text_of(&account, number, "Hello")).await;
         counts(&world, task, (1, 0)).await;
     }
     world.audit().await;

@@ -18,6 +18,7 @@ pub mod proxy;
 pub mod soak;
 pub mod wait;
 pub mod world;
+pub mod writers;
 
 pub use self::{
     account::Account,
