@@ -100,8 +100,11 @@ async fn connection(stream: TcpStream, router: Router, world: Arc<World>) {
             }
         }
     });
-    let mut connection =
-        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+    // A request that has come whole is worked on, also when its caller closes meanwhile: a vendor does not look back.
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service);
     let ended = (&mut connection).await;
     let cause = ended.as_ref().err().and_then(std::error::Error::source);
     if cause.and_then(|cause| cause.downcast_ref::<Broken>()).is_some_and(|broken| broken.reset) {
