@@ -158,8 +158,15 @@ async fn ends_well(world: &World, task: i64, people: &Range<usize>, open: &HashS
     let task = world.wait_for_task(task, &what, within(40), done).await;
     assert_eq!(places(&task.counts), task.counts.total, "{kill:?}: {:?}", task.counts);
 
+    // Records go on telling of some while their list is read.
+    let (task, unknown) = wait_until("the list and the count of the unknown agree", within(20), async || {
+        let listed = world.phones(task.id, MessageState::Unknown).await;
+        let task = world.task(task.id).await;
+        (task.counts.unknown == i64::try_from(listed.len()).unwrap()).then_some((task, listed))
+    })
+    .await;
+    let unknown: HashSet<u64> = unknown.into_iter().collect();
     let ledger = world.simulator.accepted_by_recipient();
-    let unknown: HashSet<u64> = world.phones(task.id, MessageState::Unknown).await.into_iter().collect();
     assert!(unknown.is_subset(open), "{kill:?}: unknown without having been open");
     let mut accepted = 0;
     for phone in people.clone().map(digits) {

@@ -8,6 +8,8 @@ use simulator::{FaultAction, FaultRule, RangeMs, SimulatorOptions, Vendor};
 use crate::harness::{Account, People, World, assert_nobody_twice, campaign, csv_of, places, text, within};
 
 const PEOPLE: People = People(2_000);
+/// Not all are sent to before the last of twenty turns, on a busy machine either.
+const MANY: People = People(4_000);
 /// Beyond [`PEOPLE`].
 const OTHERS: std::ops::Range<usize> = 5_000..5_100;
 const OTHER_COUNT: i64 = 100;
@@ -140,12 +142,12 @@ async fn twenty_quick_pauses_neither_repeat_nor_lose_a_batch() {
     // Refused whole, some batches come again at once in halves: fresh ones and retries are both under way.
     let fault =
         FaultRule::new(FaultAction::HttpStatus { status: 400, retry_after_seconds: None, body: None });
-    hurried(account().set("batch_size", 50), PEOPLE, vec![fault.every_nth(3).limit(6)]).await;
+    hurried(account().set("batch_size", 50), MANY, vec![fault.every_nth(3).limit(6)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_quick_pauses_neither_repeat_nor_lose_a_single_call() {
-    hurried(Account::sobot_in(), People(1_000), Vec::new()).await;
+    hurried(Account::sobot_in(), People(2_000), Vec::new()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,7 @@ use simulator::{
     CallbackOptions, Endpoint, FaultAction, FaultRule, RangeMs, Simulator, SimulatorOptions, TokenFailure,
     Vendor,
 };
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 async fn with(action: FaultAction) -> Simulator {
     let faults = vec![FaultRule::new(action)];
@@ -231,4 +232,22 @@ async fn latency_and_limits() {
     }
     assert!(refused > 0, "three requests a second were allowed, twenty arrived");
     assert_eq!(simulator.accepted_total_of(Vendor::Exotel) + u64::from(refused), 20);
+}
+
+#[tokio::test]
+async fn a_request_that_came_whole_is_worked_on_though_its_caller_has_gone() {
+    let simulator = Simulator::start(SimulatorOptions::default()).await.unwrap();
+    for number in 0..40 {
+        let body = sobot_in_text(&format!("9199990000{number:02}")).to_string();
+        let head = format!(
+            "POST /message/ HTTP/1.1\r\nhost: vendor\r\nx-api-key: inbox-access-key\r\nx-api-secret: \
+             inbox-secret-key\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let mut caller = TcpStream::connect(simulator.address()).await.unwrap();
+        caller.write_all((head + &body).as_bytes()).await.unwrap();
+        caller.shutdown().await.unwrap();
+        drop(caller);
+    }
+    assert!(simulator.wait_for_accepted(40, Duration::from_secs(20)).await, "{}", simulator.accepted_total());
 }
