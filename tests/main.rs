@@ -44,6 +44,7 @@ mod no_secret_is_shown;
 mod only_what_can_be_read_is_taken_as_a_callback;
 mod replies_are_counted_where_they_belong;
 mod several_nodes_share_the_accounts;
+mod several_people_may_command_at_once;
 mod sigterm_loses_nobody;
 mod suppressed_numbers_get_nothing;
 mod the_api_refuses_clearly;

@@ -136,13 +136,11 @@ impl Disposition {
         }
     }
 
-    /// Whether a recipient that failed with this may be taken again by "retry failed".
+    /// Whether a recipient that failed with this may be taken again by "retry failed": neither bad data nor suppressed, nor
+    /// one of whom nobody knows whether the vendor took the message.
     #[must_use]
     pub fn may_be_retried(&self) -> bool {
-        !matches!(
-            self,
-            Self::FailMessage | Self::FailRecipient | Self::Suppress { .. } | Self::OptOut | Self::Unknown
-        )
+        !matches!(self, Self::FailMessage | Self::Suppress { .. } | Self::OptOut | Self::Unknown)
     }
 }
 

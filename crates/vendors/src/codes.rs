@@ -145,6 +145,21 @@ pub fn judge(vendor: Vendor, code: &str, reason: &str, facts: &MessageFacts) -> 
         .unwrap_or_else(|| Disposition::FailRecipient.into())
 }
 
+/// Whether "retry failed" takes somebody again who failed with this code: everybody but invalid numbers, opt-outs and
+/// bad data.
+#[must_use]
+pub fn may_be_retried(vendor: Vendor, code: &str, reason: &str, facts: &MessageFacts) -> bool {
+    let disposition = judge(vendor, code, reason, facts).disposition;
+    let is_invalid_number = disposition == Disposition::FailRecipient
+        && match vendor {
+            Vendor::Exotel => exotel::INVALID_NUMBERS,
+            Vendor::SobotIo => sobot_io::INVALID_NUMBERS,
+            Vendor::SobotIn => sobot_in::INVALID_NUMBERS,
+        }
+        .contains(&code);
+    disposition.may_be_retried() && !is_invalid_number
+}
+
 /// What is done about one of our own codes.
 pub(crate) fn judge_ours(code: &str) -> Rule {
     let entry = ours::TABLE.iter().find(|entry| entry.code == code);

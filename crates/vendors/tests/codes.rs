@@ -306,3 +306,29 @@ fn escalations_say_what_they_count_and_what_they_halt() {
     assert_eq!(system.disposition, Disposition::retry_soon(3));
     assert_eq!(system.escalation.map(|escalation| escalation.halt), Some(Scope::Account));
 }
+
+#[test]
+fn failed_ones_are_retried_but_for_invalid_numbers_opt_outs_and_bad_data() {
+    let may = |vendor, code, reason| codes::may_be_retried(vendor, code, reason, &FACTS);
+    for (vendor, code) in [
+        (Vendor::Exotel, "30004"),
+        (Vendor::Exotel, "30014"),
+        (Vendor::Exotel, "a code that stands in no table"),
+        (Vendor::SobotIo, "131016"),
+        (Vendor::SobotIn, "131043"),
+    ] {
+        assert!(may(vendor, code, ""), "{vendor} {code}");
+    }
+    for (vendor, code, reason) in [
+        (Vendor::Exotel, "30005", "an issue with the phone number"),
+        (Vendor::Exotel, "30012", "not a WhatsApp number"),
+        (Vendor::Exotel, "30019", "bad parameter"),
+        (Vendor::SobotIo, "999996", "WhatsApp number not found"),
+        (Vendor::SobotIo, "131050", "stopped marketing"),
+        (Vendor::SobotIn, "http_400", "Invalid mobile number"),
+        (Vendor::SobotIn, "http_400", "no text"),
+        (Vendor::Exotel, "no_answer", ""),
+    ] {
+        assert!(!may(vendor, code, reason), "{vendor} {code}");
+    }
+}

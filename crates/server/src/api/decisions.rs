@@ -139,9 +139,7 @@ async fn retriable(state: &AppState, task: &tasks::Task) -> Answer<impl Fn(&Cand
         .account(&task.account)
         .map(|account| account.vendor)
         .ok_or_else(|| Problem::conflict(format!("the configuration has no account `{}`", task.account)))?;
-    Ok(move |candidate: &Candidate| {
-        codes::judge(vendor, &candidate.code, &candidate.reason, &facts).disposition.may_be_retried()
-    })
+    Ok(move |candidate: &Candidate| codes::may_be_retried(vendor, &candidate.code, &candidate.reason, &facts))
 }
 
 /// The recipients' numbers of the phones that the task has.

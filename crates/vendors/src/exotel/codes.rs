@@ -55,6 +55,9 @@ pub(super) fn by_number(number: &str) -> Option<&'static CodeEntry> {
     CODES.iter().find(|entry| entry.name.is_some() && entry.code == number)
 }
 
+/// Codes by which a message fails whose number is wrong: sending again would fail alike.
+pub(crate) const INVALID_NUMBERS: &[&str] = &["30005"];
+
 pub(crate) const CODES: &[CodeEntry] = &[
     exo("30001", "EX_MESSAGE_SENT", Effect::Status("sent"), "the message has been sent to the user", GOOD),
     exo(

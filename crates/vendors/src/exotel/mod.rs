@@ -8,6 +8,6 @@ mod wire;
 
 pub use callback::{read_callback, status_by_name};
 pub use client::{Client, judge_answer};
-pub(crate) use codes::CODES;
+pub(crate) use codes::{CODES, INVALID_NUMBERS};
 pub use translate::translate;
 pub use wire::request_body;

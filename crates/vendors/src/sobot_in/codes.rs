@@ -14,6 +14,9 @@ const fn code(code: &'static str, effect: Effect, meaning: &'static str, advice:
 
 const FIX_CREDENTIALS: &str = "Check access_key and secret_key (app.sobot.in, Settings, Developers tools), then lift the halt. `campaignd check` tries them.";
 
+/// Codes by which a message fails whose number is wrong: sending again would fail alike.
+pub(crate) const INVALID_NUMBERS: &[&str] = &["http_400"];
+
 pub(crate) const CODES: &[CodeEntry] = &[
     code("http_200", Effect::Status("accepted"), "message sent; data.id is its id", "Good news."),
     code(

@@ -30,6 +30,9 @@ const SHARE: Trigger = Trigger::Share { percent: 5, of_at_least: 200, within: Du
 const FIX_CREDENTIALS: &str =
     "Check app_id and app_key with Sobot, then lift the halt. `campaignd check` tries them.";
 
+/// Codes by which a message fails whose number is wrong: sending again would fail alike.
+pub(crate) const INVALID_NUMBERS: &[&str] = &["999996"];
+
 pub(crate) const CODES: &[CodeEntry] = &[
     code(Layer::Callback, "000000", Effect::Status("accepted"), "success", "Good news."),
     code(

@@ -9,6 +9,6 @@ mod wire;
 
 pub use callback::read_callback;
 pub use client::{Client, judge_answer};
-pub(crate) use codes::CODES;
+pub(crate) use codes::{CODES, INVALID_NUMBERS};
 pub use translate::translate;
 pub use wire::Envelope;
