@@ -34,6 +34,7 @@ mod answers_survive_a_database_outage;
 mod boundaries_hold;
 mod callbacks_are_kept_whatever_happens;
 mod counts_add_up_at_every_instant;
+mod each_recipients_own_window_is_kept;
 mod each_vendor_sends_each_recipient_one_message;
 mod early_doubled_and_reordered_callbacks_change_nothing;
 mod harness;

@@ -213,7 +213,9 @@ pub struct SendingWindow {
     /// `mon` … `sun`; none: all. A window over midnight belongs to the day on which it opens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub days: Option<Vec<String>>,
-    /// An IANA name, or `recipient`: the zone of each recipient's number.
+    /// An IANA name, or `recipient`: the clocks of each recipient, in the zone that the audience's column `time_zone` names,
+    /// else in that of the number. A number that tells no more than its country is sent to when the window is open in all
+    /// zones of that country.
     pub time_zone: String,
 }
 

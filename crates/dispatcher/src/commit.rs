@@ -480,6 +480,7 @@ fn tell_heard(taking: &Taking) {
     if taking.intent.source == Source::Retries {
         let nos = taking.intent.taken.iter().map(|taken| taken.no);
         let unfit = taking.intent.unfit.iter().map(|unfit| unfit.no);
-        let _ = taking.heard.send((taking.intent.task_id, nos.chain(unfit).collect()));
+        let deferred = taking.intent.deferred.iter().map(|deferred| deferred.no);
+        let _ = taking.heard.send((taking.intent.task_id, nos.chain(unfit).chain(deferred).collect()));
     }
 }

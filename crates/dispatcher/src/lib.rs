@@ -7,6 +7,8 @@
 mod account;
 mod breaker;
 mod call;
+mod choose;
+mod clocks;
 mod commit;
 mod ebb;
 mod evidence;

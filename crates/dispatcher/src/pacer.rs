@@ -6,15 +6,14 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use model::{disposition::Scope, message::RowError};
+use model::disposition::Scope;
 use store::{
     Error,
     database::{LIMIT_HOT, LIMIT_STEP},
     effects::{self, Effects, NewHalt},
-    intents::{Intent, Prior, Source, Taken, Unfit},
+    intents::Intent,
     leases,
-    runs::{self, Due, Run},
+    runs::{self, Run},
 };
 use tokio::{
     sync::{Notify, mpsc},
@@ -26,6 +25,7 @@ use crate::{
     Shared,
     account::{Owner, batch_size},
     breaker::{Gate, Probe},
+    choose::{Chosen, choose, render},
     commit::{Job, Queued, Taking},
     run::{Spacing, TaskRun},
 };
@@ -33,7 +33,7 @@ use crate::{
 /// Single calls in one intent at the most.
 const SINGLES: usize = 64;
 /// Due ones read in one statement.
-const DUE: i64 = 500;
+const DUE: usize = 500;
 /// Waits for work end after this long, to look again.
 const IDLE: Duration = Duration::from_millis(250);
 
@@ -70,12 +70,6 @@ pub(crate) struct Pacer {
     runs: VecDeque<TaskRun>,
     ids: std::ops::Range<i64>,
     batch: usize,
-}
-
-/// Somebody who could be taken.
-struct Candidate {
-    taken: Taken,
-    vars: Vec<String>,
 }
 
 impl Pacer {
@@ -163,6 +157,7 @@ impl Pacer {
         // One whose window has closed is begun afresh when it opens, however soon that is.
         let now = self.shared.clock.now();
         self.runs.retain(|run| !run.is_stale() && !run.is_closed(now));
+        self.read_on_due().await;
         let Some(planned) = self.plan.take() else { return };
         self.runs.retain(|run| planned.iter().any(|planned| planned.task_id == run.facts.run.task_id));
         for planned in planned {
@@ -176,7 +171,7 @@ impl Pacer {
                 }
             }
             if has_due {
-                self.read_due(task_id).await;
+                self.read_due(task_id, runs::FIRST).await;
             }
         }
     }
@@ -208,7 +203,16 @@ impl Pacer {
         }
     }
 
-    async fn read_due(&mut self, task_id: i64) {
+    /// Reads the next page of those who are due where the last one is gone: many windows open at one instant.
+    async fn read_on_due(&mut self) {
+        let goes_on = |run: &TaskRun| run.due_after.map(|after| (run.facts.run.task_id, after));
+        let gone: Vec<_> = self.runs.iter().filter(|run| run.due.is_empty()).filter_map(goes_on).collect();
+        for (task_id, after) in gone {
+            self.read_due(task_id, after).await;
+        }
+    }
+
+    async fn read_due(&mut self, task_id: i64, after: runs::After) {
         let Some(run) = self.runs.iter_mut().find(|run| run.facts.run.task_id == task_id) else { return };
         if !run.due.is_empty() {
             return;
@@ -216,10 +220,14 @@ impl Pacer {
         let read = async {
             let mut conn =
                 self.shared.db.background.acquire().await.map_err(Error::database("reading who is due"))?;
-            runs::due(&mut conn, task_id, self.shared.clock.now(), DUE).await
+            let limit = i64::try_from(DUE).unwrap_or(i64::MAX);
+            runs::due(&mut conn, task_id, self.shared.clock.now(), after, limit).await
         };
         match self.shared.db.within(LIMIT_STEP, "reading who is due", read).await {
-            Ok(due) => run.due.extend(due.into_iter().filter(|due| !run.in_hand.contains(&due.no))),
+            Ok(due) => {
+                run.due_after = due.last().filter(|_| due.len() == DUE).map(|last| (last.due_at, last.no));
+                run.due.extend(due.into_iter().filter(|due| !run.in_hand.contains(&due.no)));
+            }
             Err(error) => tracing::warn!(task.id = task_id, %error, "cannot read who is due"),
         }
     }
@@ -261,13 +269,13 @@ impl Pacer {
         let wanted = if is_batch { batch } else { permits.num_permits() };
         let run = &mut self.runs[index];
         let wanted = run.spacing.as_ref().map_or(wanted, |spacing| wanted.min(spacing.chunk()));
-        let (source, candidates) = candidates(run, wanted);
+        let Chosen { source, candidates, deferred } = choose(run, wanted, self.shared.clock.now());
         let count = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
         if let Some(spacing) = &mut run.spacing {
             spacing.take(count);
         }
         if let Some(requests) = &account.requests {
-            for _ in 0..if is_batch { 1 } else { count } {
+            for _ in 0..if is_batch { count.min(1) } else { count } {
                 requests.until_ready().await;
             }
         }
@@ -283,6 +291,7 @@ impl Pacer {
             source,
             taken,
             unfit,
+            deferred,
             is_marketing: facts.is_marketing,
         };
         let (jobs, heard) = (self.jobs.clone(), self.heard.0.clone());
@@ -309,78 +318,5 @@ impl Pacer {
             }
         }
         self.ids.next()
-    }
-}
-
-/// Up to `wanted` recipients of a task, due ones and fresh ones in turn.
-fn candidates(run: &mut TaskRun, wanted: usize) -> (Source, Vec<Candidate>) {
-    let retries = !run.due.is_empty() && (run.retry_next || run.fresh.is_empty());
-    run.retry_next = !retries;
-    if retries {
-        let wanted = together(&run.due, wanted);
-        let taken: Vec<Candidate> = run.due.drain(..wanted).map(candidate_of_due).collect();
-        run.in_hand.extend(taken.iter().map(|candidate| candidate.taken.no));
-        return (Source::Retries, taken);
-    }
-    let from = run.cursor;
-    let taken: Vec<Candidate> = run
-        .fresh
-        .drain(..wanted.min(run.fresh.len()))
-        .map(|recipient| Candidate {
-            taken: Taken { no: recipient.no, phone: recipient.phone, attempt: 1, prior: Prior::Queued },
-            vars: recipient.vars,
-        })
-        .collect();
-    run.cursor = taken.last().map_or(from, |candidate| candidate.taken.no);
-    (Source::Fresh { from, to: run.cursor }, taken)
-}
-
-/// How many of those at the front may travel in one batch: as many as each of them allows.
-fn together(due: &VecDeque<Due>, wanted: usize) -> usize {
-    let mut most = wanted;
-    for (count, due) in due.iter().enumerate().take(wanted) {
-        most = most.min(usize::try_from(due.batch_max).unwrap_or(1).max(1));
-        if count >= most {
-            return most;
-        }
-    }
-    most.min(due.len())
-}
-
-fn candidate_of_due(due: Due) -> Candidate {
-    Candidate {
-        taken: Taken {
-            no: due.no,
-            phone: due.phone,
-            attempt: due.attempts_used + 1,
-            prior: due.code.map_or(Prior::Waiting, Prior::Retrying),
-        },
-        vars: due.vars,
-    }
-}
-
-/// Renders each recipient's message; who cannot be sent to is set apart with the reason.
-fn render(facts: &crate::run::RunFacts, candidates: Vec<Candidate>) -> (Vec<Taken>, Vec<Bytes>, Vec<Unfit>) {
-    let (mut taken, mut rendered, mut unfit) = (Vec::new(), Vec::new(), Vec::new());
-    for Candidate { taken: who, vars } in candidates {
-        let row: Vec<&str> = vars.iter().map(String::as_str).collect();
-        match facts.compiled.render(who.phone, &row) {
-            Ok(bytes) => {
-                rendered.push(bytes);
-                taken.push(who);
-            }
-            Err(error) => unfit.push(unfit_of(who, &error)),
-        }
-    }
-    (taken, rendered, unfit)
-}
-
-fn unfit_of(who: Taken, error: &RowError) -> Unfit {
-    Unfit {
-        no: who.no,
-        prior: who.prior,
-        attempt: who.attempt,
-        code: error.code.to_string(),
-        reason: error.to_string(),
     }
 }

@@ -18,13 +18,15 @@ use store::{
     Database,
     database::LIMIT_STEP,
     recipients::{self, Recipient},
-    runs::{Due, Run},
+    runs::{self, Due, Run},
 };
 use tokio::{
     sync::{Notify, mpsc},
     time::Instant,
 };
 use vendors::{Account, Compiled};
+
+use crate::clocks::Clocks;
 
 /// Recipients read in one statement: few at first, since many tasks may run at once, and twice as many whenever a page is
 /// gone before the next is there.
@@ -74,6 +76,10 @@ pub(crate) struct TaskRun {
     is_starved: Arc<AtomicBool>,
     /// Who is due to be tried again.
     pub(crate) due: VecDeque<Due>,
+    /// More are due beyond these.
+    pub(crate) due_after: Option<runs::After>,
+    /// Its sending window follows the clocks of each recipient.
+    pub(crate) clocks: Option<Clocks>,
     /// Who of them was handed on and not heard of since.
     pub(crate) in_hand: HashSet<i32>,
     /// Fresh and retry alternate.
@@ -115,6 +121,8 @@ impl TaskRun {
             pages: read_pages(db.clone(), &run, Arc::clone(wake), Arc::clone(&is_starved)),
             is_starved,
             due: VecDeque::new(),
+            due_after: None,
+            clocks: Clocks::of(window(&run), &columns),
             in_hand: HashSet::new(),
             retry_next: false,
             closes_at: window(&run).and_then(|window| window.taking_ends(now)),

@@ -7,10 +7,22 @@ use std::sync::LazyLock;
 
 use chrono_tz::Tz;
 
-use crate::Phone;
+use crate::{
+    Phone,
+    message::{Column, Columns},
+};
 
 /// The column of an audience that names a recipient's zone.
 pub const TIME_ZONE_COLUMN: &str = "time_zone";
+
+/// The place of the column [`TIME_ZONE_COLUMN`] among a row's values, named as a placeholder would name it.
+#[must_use]
+pub fn column_of(columns: &Columns) -> Option<usize> {
+    match columns.resolve(TIME_ZONE_COLUMN) {
+        Ok(Column::Row(at)) => Some(at),
+        Ok(Column::Phone) | Err(_) => None,
+    }
+}
 
 /// Digits of the longest prefix.
 const LONGEST_PREFIX: usize = 9;

@@ -137,7 +137,7 @@ pub fn task(state: &AppState, task: store::tasks::Task, halts: &[&Halt]) -> ::ap
     let (waiting_for, waiting_until) = if shown == ::api::TaskState::Halted {
         (Some(::api::WaitingFor::Halt), last_lift(halts))
     } else if live.waiting_for.is_none() && is_running && task.counts.queued + task.counts.retrying > 0 {
-        closed_window(task.sending_window.as_ref(), state.clock.now())
+        closed_window(&task, state.clock.now())
     } else {
         (live.waiting_for, live.waiting_until)
     };
@@ -167,12 +167,15 @@ pub fn task(state: &AppState, task: store::tasks::Task, halts: &[&Halt]) -> ::ap
     }
 }
 
-/// That the task waits for its sending window to open, and until when.
+/// That the task waits for its sending window to open, or for the first of its recipients' own, and until when.
 fn closed_window(
-    window: Option<&campaign::SendingWindow>,
+    task: &store::tasks::Task,
     now: DateTime<Utc>,
 ) -> (Option<::api::WaitingFor>, Option<DateTime<Utc>>) {
-    let window = window.and_then(|window| window.compile().ok());
+    if let Some(opens_at) = task.rest_waits_until.filter(|at| *at > now) {
+        return (Some(::api::WaitingFor::Window), Some(opens_at));
+    }
+    let window = task.sending_window.as_ref().and_then(|window| window.compile().ok());
     match window.map(|window| window.taking_begins(now)) {
         Some(Some(begins)) if begins <= now => (None, None),
         Some(begins) => (Some(::api::WaitingFor::Window), begins),

@@ -153,12 +153,8 @@ fn check_alone(definition: &Definition, now: DateTime<Utc>) -> Vec<FieldError> {
         expires_at: definition.expires_at,
     };
     let mut errors = alone.check(now);
-    let follows_recipients =
-        definition.sending_window.as_ref().is_some_and(|window| window.time_zone == "recipient");
-    let not_acted_on =
-        [("sending_window.time_zone", follows_recipients), ("canary", definition.canary.is_some())];
-    for (field, _) in not_acted_on.into_iter().filter(|(_, is_given)| *is_given) {
-        errors.push(FieldError::new(field, NOT_ACTED_ON));
+    if definition.canary.is_some() {
+        errors.push(FieldError::new("canary", NOT_ACTED_ON));
     }
     if definition.on_unknown == campaign::OnUnknown::Resend && definition.max_attempts == 1 {
         let message =

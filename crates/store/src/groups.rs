@@ -20,11 +20,12 @@ use sqlx::PgConnection;
 use crate::{
     Error, Result,
     ids::vendor_hash,
-    intents::{self, Committed, Intent, Prior, Source, Taken},
+    intents::{self, Committed, Deferred, Intent, Prior, Source, Taken},
     leases::Lease,
     outcomes::{self, Again, CallResult, MessageRow, Outcome},
     sql, troubles,
     unknown::{self, NewUnknown},
+    windows,
 };
 
 /// What one transaction writes.
@@ -157,6 +158,10 @@ struct Writes<'a> {
     retries: Vec<(i64, i32, Again)>,
     troubles: Vec<(i64, MessageState, i32, String)>,
     unknown: Vec<NewUnknown>,
+    /// Whose window is closed, from beyond the cursor.
+    waiting: Vec<(i64, &'a Deferred)>,
+    /// The same, of those who were due.
+    put_off: Vec<(i64, &'a Deferred)>,
 }
 
 impl<'a> Writes<'a> {
@@ -170,6 +175,7 @@ impl<'a> Writes<'a> {
         if is_fresh && !allowed.joined.contains(&intent.request_id) {
             return Committed::Dropped;
         }
+        self.defer(intent, is_fresh);
         // A row goes to the first intent of the group that names it: another may have been read before a quick pause.
         let mut came = |no: i32| is_fresh || retried.remove(&(intent.task_id, no));
         for unfit in intent.unfit.iter().filter(|unfit| came(unfit.no)) {
@@ -198,6 +204,19 @@ impl<'a> Writes<'a> {
             self.requests.push((intent, leaving));
         }
         committed
+    }
+
+    /// Those whose own window is closed wait until it opens.
+    fn defer(&mut self, intent: &'a Intent, is_fresh: bool) {
+        let deferred = intent.deferred.iter().map(|deferred| (intent.task_id, deferred));
+        if is_fresh {
+            for _ in &intent.deferred {
+                self.deltas.moved(intent.task_id, Place::Queued, Place::Waiting);
+            }
+            self.waiting.extend(deferred);
+        } else {
+            self.put_off.extend(deferred);
+        }
     }
 
     /// A row of somebody who is not called.
@@ -245,6 +264,8 @@ impl<'a> Writes<'a> {
         let latest = group.outcomes.iter().map(|outcome| outcome.at).max().unwrap_or(group.now);
         outcomes::upsert_messages(conn, &self.rows, latest).await?;
         outcomes::insert_retries(conn, &self.retries).await?;
+        windows::put_off_fresh(conn, &self.waiting).await?;
+        windows::put_off_due(conn, &self.put_off, group.now).await?;
         let troubles = self.troubles.iter();
         troubles::insert(conn, troubles.map(|row| (row.0, row.1, row.2, row.3.as_str()))).await?;
         self.run_usual(conn, lease, group).await

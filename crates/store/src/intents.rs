@@ -21,6 +21,8 @@ pub struct Intent {
     pub taken: Vec<Taken>,
     /// Who cannot be sent to, because the row lacks what the message needs.
     pub unfit: Vec<Unfit>,
+    /// Whose own window is closed: they wait until it opens.
+    pub deferred: Vec<Deferred>,
     /// Marketing is withheld from those who opted out of it.
     pub is_marketing: bool,
 }
@@ -88,6 +90,17 @@ pub struct Unfit {
     pub code: String,
     /// Names the column and the field.
     pub reason: String,
+}
+
+/// A recipient whose own window is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deferred {
+    /// Its number in the audience.
+    pub no: i32,
+    /// Attempts used up so far.
+    pub attempts_used: i16,
+    /// When the window opens.
+    pub opens_at: DateTime<Utc>,
 }
 
 /// What became of an intent.

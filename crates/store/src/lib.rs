@@ -41,6 +41,7 @@ pub mod testing;
 pub mod trials;
 pub mod troubles;
 pub mod unknown;
+mod windows;
 
 pub use database::{Database, Kept};
 pub use error::{Error, Result};

@@ -74,6 +74,8 @@ pub async fn runnable(conn: &mut PgConnection, account: &str, now: DateTime<Utc>
 pub struct Due {
     /// The number in the audience.
     pub no: i32,
+    /// Since when.
+    pub due_at: DateTime<Utc>,
     /// Whom to.
     pub phone: Phone,
     /// The row's values.
@@ -86,35 +88,49 @@ pub struct Due {
     pub code: Option<String>,
 }
 
-/// number, phone, vars, attempts used, largest batch, was tried, last code
-type DueRow = (i32, i64, Vec<String>, i16, i16, bool, Option<String>);
+/// number, since when, phone, vars, attempts used, largest batch, was tried, last code
+type DueRow = (i32, DateTime<Utc>, i64, Vec<String>, i16, i16, bool, Option<String>);
 
-/// Those of a task who are due, the longest waiting first.
+/// Where a page of those who are due ended: since when the last one is due, and its number.
+pub type After = (DateTime<Utc>, i32);
+
+/// Before everybody who is due.
+pub const FIRST: After = (DateTime::UNIX_EPOCH, 0);
+
+/// A page of those of a task who are due, the longest waiting first, beyond `after`.
 ///
 /// # Errors
 /// The database did not do it, or a row says what cannot be.
-pub async fn due(conn: &mut PgConnection, task_id: i64, now: DateTime<Utc>, limit: i64) -> Result<Vec<Due>> {
+pub async fn due(
+    conn: &mut PgConnection,
+    task_id: i64,
+    now: DateTime<Utc>,
+    after: After,
+    limit: i64,
+) -> Result<Vec<Due>> {
     let rows: Vec<DueRow> = sql::query_as(
-        "SELECT r.no, p.phone, p.vars, r.attempt, r.batch_max, m.no IS NOT NULL, m.code
+        "SELECT r.no, r.due_at, p.phone, p.vars, r.attempt, r.batch_max, m.no IS NOT NULL, m.code
          FROM retries r
          JOIN tasks t ON t.id = r.task_id
          JOIN recipients p ON p.audience_id = t.audience_id AND p.no = r.no
          LEFT JOIN messages m ON m.task_id = r.task_id AND m.no = r.no
-         WHERE r.task_id = $1 AND r.due_at <= $2
-         ORDER BY r.due_at, r.no LIMIT $3",
+         WHERE r.task_id = $1 AND r.due_at <= $2 AND (r.due_at, r.no) > ($3, $4)
+         ORDER BY r.due_at, r.no LIMIT $5",
     )
     .bind(task_id)
     .bind(now)
+    .bind(after.0)
+    .bind(after.1)
     .bind(limit)
     .fetch_all(conn)
     .await
     .map_err(Error::database("reading who is due"))?;
     rows.into_iter()
-        .map(|(no, digits, vars, attempts_used, batch_max, was_tried, code)| {
+        .map(|(no, due_at, digits, vars, attempts_used, batch_max, was_tried, code)| {
             let phone = Phone::from_digits(digits.cast_unsigned())
                 .ok_or_else(|| Error::contradiction("recipients", "phone", no, "no phone number"))?;
             let code = was_tried.then(|| code.unwrap_or_default());
-            Ok(Due { no, phone, vars, attempts_used, batch_max, code })
+            Ok(Due { no, due_at, phone, vars, attempts_used, batch_max, code })
         })
         .collect()
 }

@@ -56,8 +56,10 @@ pub struct Task {
     pub oldest_unknown_since: Option<DateTime<Utc>>,
     /// Recipients that are failed, retrying or unknown, by code; the most frequent first.
     pub errors: Vec<(String, i64)>,
-    /// At which hours its campaign is sent.
+    /// At which hours its campaign is sent; none for a trial, which goes at once.
     pub sending_window: Option<SendingWindow>,
+    /// Nobody is left but those who wait for a window of their own: when the first one opens.
+    pub rest_waits_until: Option<DateTime<Utc>>,
 }
 
 impl Task {
@@ -93,6 +95,9 @@ struct TaskRow {
     codes: Option<Vec<String>>,
     sums: Option<Vec<i64>>,
     sending_window: Option<Json<SendingWindow>>,
+    /// Whoever of `retries` is due first: when, and whether it waits for its window.
+    first_due_at: Option<DateTime<Utc>>,
+    first_for_window: Option<bool>,
 }
 
 impl TryFrom<TaskRow> for Task {
@@ -115,7 +120,10 @@ impl TryFrom<TaskRow> for Task {
         }
         let mut errors: Vec<(String, i64)> = by_code.into_iter().filter(|(_, sum)| *sum != 0).collect();
         errors.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        let is_all_taken = row.cursor == row.total;
+        let for_window = row.first_for_window == Some(true);
         Ok(Self {
+            rest_waits_until: row.first_due_at.filter(|_| is_all_taken && for_window),
             counts: Counts::new(row.total, row.cursor, phase.rest(), &by_kind),
             errors,
             id: row.id,
@@ -145,13 +153,15 @@ macro_rules! select_tasks {
     ($page:literal) => {
         concat!(
             "WITH t AS MATERIALIZED (
-                SELECT t.*, c.name, c.sending_window, task_is_halted(t.id, t.account, t.sender, t.template) AS halted
+                SELECT t.*, c.name, CASE WHEN NOT t.hidden THEN c.sending_window END AS sending_window,
+                       task_is_halted(t.id, t.account, t.sender, t.template) AS halted
                 FROM tasks t JOIN campaigns c ON c.id = t.campaign_id ",
             $page,
             ")
              SELECT t.id, t.campaign_id, t.name, t.account, t.sender, t.template, t.audience_id, t.state, t.paused,
                     t.pause_reason, t.halted, t.hidden, t.total, t.cursor, t.starts_at, t.started_at, t.ended_at,
                     t.details_removed_at, t.sending_window, s.kinds, s.codes, s.sums,
+                    r.due_at AS first_due_at, r.for_window AS first_for_window,
                     (SELECT since FROM unknowns WHERE task_id = t.id ORDER BY since LIMIT 1) AS oldest_unknown_since
              FROM t LEFT JOIN LATERAL (
                 SELECT array_agg(kind) AS kinds, array_agg(code) AS codes, array_agg(n) AS sums
@@ -161,6 +171,9 @@ macro_rules! select_tasks {
                             SELECT kind, code, delta FROM progress WHERE task_id = t.id) AS deltas
                       GROUP BY kind, code) AS sums
              ) AS s ON true
+             LEFT JOIN LATERAL (
+                SELECT due_at, for_window FROM retries WHERE task_id = t.id ORDER BY due_at, no LIMIT 1
+             ) AS r ON true
              ORDER BY t.id DESC"
         )
     };

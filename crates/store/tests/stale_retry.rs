@@ -41,7 +41,7 @@ async fn running_task(conn: &mut PgConnection) -> i64 {
 fn intent(request_id: i64, task_id: i64, source: Source, prior: Prior) -> Intent {
     let phone = Phone::from_digits(919_000_000_001).unwrap();
     let taken = vec![Taken { no: 1, phone, attempt: 1, prior }];
-    Intent { request_id, task_id, source, taken, unfit: Vec::new(), is_marketing: true }
+    Intent { request_id, task_id, source, taken, unfit: Vec::new(), deferred: Vec::new(), is_marketing: true }
 }
 
 async fn take(conn: &mut PgConnection, lease: &Lease, intent: &Intent) -> Committed {

@@ -9,10 +9,10 @@ use sqlx::PgConnection;
 use store::{
     audit,
     groups::{self, Group},
-    intents::{Committed, Intent, Prior, Source, Taken},
+    intents::{Committed, Deferred, Intent, Prior, Source, Taken},
     leases::{self, Lease},
     outcomes::{self, Again, CallResult, Outcome, Why},
-    testing,
+    runs, tasks, testing,
 };
 use uuid::Uuid;
 
@@ -64,6 +64,7 @@ fn intent(request_id: i64, task_id: i64, source: Source, nos: std::ops::RangeInc
         source,
         taken: nos.map(taken).collect(),
         unfit: Vec::new(),
+        deferred: Vec::new(),
         is_marketing: true,
     }
 }
@@ -185,6 +186,56 @@ async fn a_retry_that_was_written_since_it_was_read_is_left_alone() {
     let audit = audit::task(&mut conn, task_id).await.unwrap().unwrap();
     assert!(audit.holds(), "{:?}", audit.findings);
     assert_eq!(audit.counts.queued, 10);
+}
+
+/// Recipients 1 to 3 are taken, 4 and 5 put off; then 4 is due and its window closed again, as is that of 1, which is tried
+/// again. The tasks' rows say until when it waits once nobody else is left.
+#[tokio::test]
+async fn whose_window_is_closed_waits_until_it_opens_and_keeps_its_attempts() {
+    let database = testing::database().await;
+    let mut conn = database.connect().await;
+    let task_id = running_task(&mut conn).await;
+    let lease = lease(&database).await;
+    let hours = |hours| now() + TimeDelta::hours(hours);
+    let deferred =
+        |no, attempts_used, after| Deferred { no, attempts_used, opens_at: now() + TimeDelta::hours(after) };
+    let mut fresh = intent(1, task_id, Source::Fresh { from: 0, to: 5 }, 1..=3);
+    fresh.deferred = vec![deferred(4, 0, 1), deferred(5, 0, 2)];
+    let stale = Intent { request_id: 2, ..fresh.clone() };
+    assert_eq!(commit(&mut conn, &lease, &[fresh, stale]).await, [Committed::All, Committed::Dropped]);
+    let audit = audit::task(&mut conn, task_id).await.unwrap().unwrap();
+    assert!(audit.holds(), "{:?}", audit.findings);
+    assert_eq!((audit.counts.sending, audit.counts.queued), (3, 7));
+    let waits =
+        async |conn: &mut PgConnection| tasks::get(conn, task_id).await.unwrap().unwrap().rest_waits_until;
+    assert_eq!(waits(&mut conn).await, None, "others are beyond the cursor");
+    let mut rest = intent(3, task_id, Source::Fresh { from: 5, to: 10 }, 6..=5);
+    rest.deferred = (6..=10).map(|no| deferred(no, 0, 2)).collect();
+    assert_eq!(commit(&mut conn, &lease, &[rest]).await, [Committed::All]);
+    assert_eq!(waits(&mut conn).await, Some(hours(1)));
+
+    // As they are read: page by page, and those whose hour has not come are not.
+    let due = runs::due(&mut conn, task_id, hours(2), runs::FIRST, 3).await.unwrap();
+    assert_eq!(due.iter().map(|due| due.no).collect::<Vec<_>>(), [4, 5, 6]);
+    let last = due.last().map(|last| (last.due_at, last.no)).unwrap();
+    let due = runs::due(&mut conn, task_id, hours(2), last, 9).await.unwrap();
+    assert_eq!(due.iter().map(|due| due.no).collect::<Vec<_>>(), [7, 8, 9, 10]);
+    assert_eq!(runs::due(&mut conn, task_id, now(), runs::FIRST, 9).await.unwrap().len(), 0);
+
+    let mut again = intent(4, task_id, Source::Retries, 5..=4);
+    again.deferred = vec![deferred(4, 0, 24), deferred(5, 1, 24), deferred(6, 0, 24)];
+    let late = Group { now: hours(1), ..group(2, &[], &[]) };
+    groups::write(&mut conn, &lease, &Group { intents: &[&again], ..late }).await.unwrap();
+    let rows: Vec<(i32, DateTime<Utc>, i16)> =
+        sqlx::query_as("SELECT no, due_at, attempt FROM retries WHERE no <= 6 ORDER BY no")
+            .fetch_all(&mut conn)
+            .await
+            .unwrap();
+    // 5 has not been read with its attempts, 6 is not due.
+    assert_eq!(rows, [(4, hours(24), 0), (5, hours(2), 0), (6, hours(2), 0)]);
+    let audit = audit::task(&mut conn, task_id).await.unwrap().unwrap();
+    assert!(audit.holds(), "{:?}", audit.findings);
+    assert_eq!((audit.counts.sending, audit.counts.queued), (3, 7));
 }
 
 #[tokio::test]

@@ -102,12 +102,15 @@ pub struct TimingArgs {
     /// With --cron: not after this local time
     #[arg(long, value_name = "TIME", requires = "cron")]
     until: Option<String>,
-    /// The zone of --at, --cron and --window, such as Asia/Kolkata; `recipient` for --window alone
+    /// The zone of --at, --cron and --window, such as Asia/Kolkata
     #[arg(long, value_name = "ZONE")]
     time_zone: Option<String>,
     /// Send at these hours only, such as 09:00-21:00
-    #[arg(long, value_name = "FROM-TO", value_parser = window, requires = "time_zone")]
+    #[arg(long, value_name = "FROM-TO", value_parser = window)]
     window: Option<Window>,
+    /// With --window: its zone, where it is not --time-zone; `recipient` for the clocks of each recipient
+    #[arg(long, value_name = "ZONE", requires = "window")]
+    window_zone: Option<String>,
     /// With --window: on these days only, such as mon,tue,wed
     #[arg(long, value_name = "DAYS", value_delimiter = ',', requires = "window")]
     days: Option<Vec<String>>,
@@ -179,23 +182,29 @@ impl TimingArgs {
     /// The campaign with what these options say.
     pub fn campaign(self, campaign: NewCampaign) -> Result<NewCampaign, Usage> {
         let is_timed = self.at.is_some() || self.cron.is_some();
-        if self.time_zone.is_some() && !is_timed && self.window.is_none() {
+        let follows_time_zone = self.window.is_some() && self.window_zone.is_none();
+        if self.time_zone.is_some() && !is_timed && !follows_time_zone {
             return Err(Usage("--time-zone says nothing without --at, --cron or --window".to_owned()));
+        }
+        let zone = self.window_zone.or_else(|| self.time_zone.clone());
+        if self.window.is_some() && zone.is_none() {
+            let sentence =
+                "--window needs --window-zone, such as Asia/Kolkata or `recipient`, or --time-zone";
+            return Err(Usage(sentence.to_owned()));
         }
         let schedule = is_timed.then(|| Schedule {
             at: self.at,
             cron: self.cron,
-            time_zone: self.time_zone.clone(),
+            time_zone: self.time_zone,
             until: self.until,
         });
-        let zone = self.time_zone.unwrap_or_default();
         Ok(NewCampaign {
             schedule,
             sending_window: self.window.map(|window| SendingWindow {
                 from: window.from,
                 to: window.to,
                 days: self.days,
-                time_zone: zone,
+                time_zone: zone.unwrap_or_default(),
             }),
             messages_per_second: self.messages_per_second,
             canary: self.canary.map(|recipients| Canary {

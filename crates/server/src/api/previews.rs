@@ -1,7 +1,12 @@
 //! What the first recipients would get, and how long all of it takes.
 
 use axum::{Json, extract::State};
-use model::message::render_canonical;
+use chrono::{DateTime, Utc};
+use model::{
+    campaign::{OpenHours, WindowZone},
+    message::render_canonical,
+    recipient_zones::{self, RecipientZones, TIME_ZONE_COLUMN, ZoneDoubt},
+};
 use store::{campaigns, recipients};
 
 use crate::{
@@ -40,7 +45,13 @@ pub async fn preview(
     }
     let checked = definition::check(&state, &mut conn, &mut definition).await?;
     let rows = recipients::page_after(&mut conn, definition.audience_id, 0, i64::from(request.rows)).await?;
-    let items = rows.iter().map(|row| item(&checked, row)).collect::<Answer<Vec<_>>>()?;
+    let clocks = Clocks::of(&checked, &definition, state.clock.now());
+    let item = |row| {
+        let mut item = item(&checked, row)?;
+        item.warnings.extend(clocks.iter().filter_map(|clocks| clocks.warning(row)));
+        Ok(item)
+    };
+    let items = rows.iter().map(item).collect::<Answer<Vec<_>>>()?;
     let estimate = estimate(&checked, &definition);
     let warnings = warnings(&state, &checked, &definition, &estimate);
     Ok(Json(::api::Preview { items, warnings, estimate }))
@@ -63,6 +74,46 @@ fn item(checked: &Checked<'_>, recipient: &recipients::Recipient) -> Answer<::ap
         message: Some(shown.message),
         warnings,
     })
+}
+
+/// The clocks of recipients, where the sending window follows them.
+struct Clocks {
+    hours: OpenHours,
+    column: Option<usize>,
+    now: DateTime<Utc>,
+}
+
+impl Clocks {
+    fn of(checked: &Checked<'_>, definition: &campaigns::Definition, now: DateTime<Utc>) -> Option<Self> {
+        let window = definition.sending_window.as_ref()?.compile().ok()?;
+        let column = recipient_zones::column_of(&checked.columns);
+        (window.zone == WindowZone::Recipient).then_some(Self { hours: window.hours, column, now })
+    }
+
+    /// What its author may not expect of a recipient's window.
+    fn warning(&self, recipient: &recipients::Recipient) -> Option<String> {
+        let column = self.column.and_then(|column| recipient.vars.get(column)).map(String::as_str);
+        let (zones, doubt) = RecipientZones::of(recipient.phone, column);
+        if self.hours.next_opening(zones.as_slice(), self.now).is_none() {
+            let names: Vec<&str> = zones.as_slice().iter().map(|zone| zone.name()).collect();
+            return Some(format!(
+                "the sending window never opens for it: the number may be in any of {}, and at no time it is open in all \
+                 of them; name a zone in the column `{TIME_ZONE_COLUMN}`, or make the window longer",
+                names.join(", ")
+            ));
+        }
+        Some(match doubt? {
+            ZoneDoubt::NoSuchZone => format!(
+                "`{}` in the column `{TIME_ZONE_COLUMN}` is no time zone such as Asia/Kolkata: the sending window follows \
+                 the number",
+                column.unwrap_or_default().trim()
+            ),
+            ZoneDoubt::NoPlace => format!(
+                "nothing tells where this number is: the sending window follows UTC; name a zone in the column \
+                 `{TIME_ZONE_COLUMN}`"
+            ),
+        })
+    }
 }
 
 #[expect(
