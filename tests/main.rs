@@ -8,6 +8,7 @@
     reason = "a test that cannot go on should panic and say why"
 )]
 
+mod a_canary_is_sent_to_before_everybody;
 mod a_halt_stands_until_lifted;
 mod a_kill_at_any_point_sends_nobody_twice;
 mod a_kill_leaves_nothing_half_done;

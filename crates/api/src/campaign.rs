@@ -30,7 +30,7 @@ pub struct Campaign {
     pub sending_window: Option<SendingWindow>,
     /// The most messages a second, below the sender's own limit.
     pub messages_per_second: Option<f64>,
-    /// A trial with the first recipients.
+    /// A trial with some of the recipients.
     pub canary: Option<Canary>,
     /// How often a message is tried at the most.
     pub max_attempts: i32,
@@ -98,7 +98,7 @@ pub struct NewCampaign {
     /// The most messages a second, below the sender's own limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub messages_per_second: Option<f64>,
-    /// A trial with the first recipients.
+    /// A trial with some of the recipients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Canary>,
     /// How often a message is tried at the most; 5 unless told.
@@ -153,7 +153,7 @@ pub struct CampaignChange {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     #[schema(value_type = Option<f64>)]
     pub messages_per_second: Option<Option<f64>>,
-    /// A trial with the first recipients.
+    /// A trial with some of the recipients.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     #[schema(value_type = Option<Canary>)]
     pub canary: Option<Option<Canary>>,
@@ -219,11 +219,11 @@ pub struct SendingWindow {
     pub time_zone: String,
 }
 
-/// A trial with the first recipients, before the rest is sent to.
+/// A trial with some of the recipients, before the rest is sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Canary {
-    /// How many.
+    /// How many, at most 10,000: drawn from all over the audience.
     pub recipients: i32,
     /// How long their outcomes are waited for.
     pub wait_seconds: i32,

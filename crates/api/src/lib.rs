@@ -31,5 +31,6 @@ pub use person::PersonErased;
 pub use problem::{Problem, ProblemField};
 pub use suppression::{NewSuppression, RejectedLine, Suppression, SuppressionReason, SuppressionsImported};
 pub use task::{
-    Counts, Resolution, ResolveRequest, Resolved, RetriedFailed, Task, TaskError, TaskState, WaitingFor,
+    CanaryState, Counts, Resolution, ResolveRequest, Resolved, RetriedFailed, Task, TaskCanary, TaskError,
+    TaskState, WaitingFor,
 };

@@ -33,6 +33,9 @@ pub struct Task {
     /// When retention removed the messages one by one; the counts stay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details_removed_at: Option<DateTime<Utc>>,
+    /// Who is sent to before the others, once it has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<TaskCanary>,
     /// Where its recipients are.
     pub counts: Counts,
     /// Since when the oldest of the unknown ones is unknown.
@@ -79,6 +82,46 @@ impl TaskState {
             Self::Halted => "halted",
             Self::Completed => "completed",
             Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// The canary of a task that has begun: nobody else is sent to while it is `sending` or `waiting`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TaskCanary {
+    /// How far it is.
+    pub state: CanaryState,
+    /// While it is `waiting`: until when.
+    pub until: Option<DateTime<Utc>>,
+    /// How many are sent to first.
+    pub recipients: i64,
+    /// How many of them have failed.
+    pub failed: i64,
+}
+
+/// How far a canary is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CanaryState {
+    /// Not all of them have been called yet.
+    Sending,
+    /// All were called; news of them is waited for.
+    Waiting,
+    /// The task goes on with everybody.
+    Passed,
+    /// Too many failed: the task was halted. Once that is lifted it goes on with everybody.
+    Failed,
+}
+
+impl CanaryState {
+    /// The word of the interface.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sending => "sending",
+            Self::Waiting => "waiting",
+            Self::Passed => "passed",
+            Self::Failed => "failed",
         }
     }
 }

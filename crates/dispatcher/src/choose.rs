@@ -32,7 +32,7 @@ pub(crate) struct Candidate {
 
 /// Up to `wanted` recipients of a task, due ones and fresh ones in turn.
 pub(crate) fn choose(run: &mut TaskRun, wanted: usize, now: DateTime<Utc>) -> Chosen {
-    let retries = !run.due.is_empty() && (run.retry_next || run.fresh.is_empty());
+    let retries = !run.due.is_empty() && (run.retry_next || !run.has_fresh());
     run.retry_next = !retries;
     if retries { choose_due(run, wanted, now) } else { choose_fresh(run, wanted, now) }
 }
@@ -58,6 +58,9 @@ fn choose_fresh(run: &mut TaskRun, wanted: usize, now: DateTime<Utc>) -> Chosen 
     while candidates.len() < wanted && deferred.len() < DEFERRED {
         let Some(Recipient { no, phone, vars }) = run.fresh.pop_front() else { break };
         run.cursor = no;
+        if run.sample.is_some_and(|sample| sample.contains(no)) {
+            continue;
+        }
         match run.clocks.as_mut().and_then(|clocks| clocks.opens_at(phone, &vars, now)) {
             None => {
                 let taken = Taken { no, phone, attempt: 1, prior: Prior::Queued };

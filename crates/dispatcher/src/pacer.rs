@@ -163,7 +163,9 @@ impl Pacer {
         for planned in planned {
             let has_due = planned.has_due;
             let task_id = planned.task_id;
-            if !self.runs.iter().any(|run| run.facts.run.task_id == task_id) {
+            if let Some(run) = self.runs.iter_mut().find(|run| run.facts.run.task_id == task_id) {
+                run.is_canary_open = planned.is_canary_open;
+            } else {
                 let account = &self.owner.account;
                 match TaskRun::start(planned, &account.client, &self.shared.db, &self.plan.wake, now) {
                     Ok(run) => self.runs.push_back(run),

@@ -11,7 +11,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use model::{
-    campaign::{Category, Window},
+    campaign::{Category, Sample, Window},
     message::{Columns, Message},
 };
 use store::{
@@ -78,6 +78,10 @@ pub(crate) struct TaskRun {
     pub(crate) due: VecDeque<Due>,
     /// More are due beyond these.
     pub(crate) due_after: Option<runs::After>,
+    /// Those of its canary, whom the cursor passes over.
+    pub(crate) sample: Option<Sample>,
+    /// Nothing is decided of the canary: only who is due is taken.
+    pub(crate) is_canary_open: bool,
     /// Its sending window follows the clocks of each recipient.
     pub(crate) clocks: Option<Clocks>,
     /// Who of them was handed on and not heard of since.
@@ -122,6 +126,8 @@ impl TaskRun {
             is_starved,
             due: VecDeque::new(),
             due_after: None,
+            sample: (run.canary_size > 0).then(|| Sample::new(run.task_id, run.total, run.canary_size)),
+            is_canary_open: run.is_canary_open,
             clocks: Clocks::of(window(&run), &columns),
             in_hand: HashSet::new(),
             retry_next: false,
@@ -152,7 +158,12 @@ impl TaskRun {
 
     /// Somebody can be taken now.
     pub(crate) fn has_work(&self) -> bool {
-        !self.is_stale() && (!self.fresh.is_empty() || !self.due.is_empty())
+        !self.is_stale() && (self.has_fresh() || !self.due.is_empty())
+    }
+
+    /// Somebody from beyond the cursor can be taken now.
+    pub(crate) fn has_fresh(&self) -> bool {
+        !self.is_canary_open && !self.fresh.is_empty()
     }
 
     /// Its sending window has closed since it was begun: it is begun afresh when that opens.

@@ -10,7 +10,7 @@ use crate::status::MessageState;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(i16)]
 pub enum Kind {
-    /// Rows of `retries` with attempt 0: taken by the cursor, not tried yet. Shown as queued.
+    /// Rows of `retries` with attempt 0: taken by the cursor or of a canary, not tried yet. Shown as queued.
     Waiting = 1,
     /// Named by an open request.
     Sending = 2,
@@ -100,7 +100,7 @@ impl Deltas {
 
     fn place(&mut self, task_id: i64, place: Place<'_>, sign: i32) {
         let (state, code) = match place {
-            Place::Queued => return, // total − cursor tells
+            Place::Queued => return, // the cursor tells
             Place::Waiting => return self.add(task_id, Kind::Waiting, sign),
             Place::Sending => return self.add(task_id, Kind::Sending, sign),
             Place::Message(state, code) => (state, code),
@@ -192,11 +192,12 @@ impl Kind {
 }
 
 impl Counts {
-    /// The counts from the task row and the sums by kind.
+    /// The counts from the task row and the sums by kind. `untaken` are beyond the cursor, and not of the canary that was taken
+    /// from there.
     #[must_use]
-    pub fn new(total: i32, cursor: i32, rest: Rest, sums: &BTreeMap<Kind, i64>) -> Self {
+    pub fn new(total: i32, untaken: i32, rest: Rest, sums: &BTreeMap<Kind, i64>) -> Self {
         let sum = |kind: Kind| sums.get(&kind).copied().unwrap_or(0);
-        let queued = i64::from(total) - i64::from(cursor) + sum(Kind::Waiting);
+        let queued = i64::from(untaken) + sum(Kind::Waiting);
         let retrying = sum(Kind::Retrying);
         let mut counts = Self {
             total: i64::from(total),

@@ -132,7 +132,7 @@ proptest! {
             }
         }
         let rest = if cancelled { Rest::Cancelled } else { Rest::Waits };
-        let counts = Counts::new(20, cursor, rest, &sums);
+        let counts = Counts::new(20, 20 - cursor, rest, &sums);
         prop_assert_eq!(counts.places(), 20);
         prop_assert!(counts.accepted >= counts.sent && counts.sent >= counts.delivered && counts.delivered >= counts.read);
     }

@@ -15,7 +15,7 @@ use store::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Shared, firings, share::Shares};
+use crate::{Shared, canary, firings, share::Shares};
 
 /// Between two rounds.
 const ROUND: Duration = Duration::from_millis(250);
@@ -99,6 +99,8 @@ async fn of_account(shared: &Shared, lease: &Lease, shares: &mut Shares, round: 
     if round.is_multiple_of(SLOW) {
         maintenance::expire_tasks(conn, &lease.account, now).await?;
         may_send |= maintenance::lift_due_halts(conn, &lease.account, now).await? > 0;
+        // Before the share of failures, which knows less of why.
+        may_send |= canary::step(conn, shared, &lease.account, now).await?;
         let counts = maintenance::outcome_counts(conn, &lease.account).await?;
         let failing = shares.observe(&counts, now);
         let halts = failing.iter().map(|task_id| failure_share(lease, *task_id)).collect();

@@ -30,6 +30,20 @@ pub(crate) struct NewFate {
     pub(crate) again: Option<Again>,
 }
 
+/// What rules must know of a task's message.
+pub(crate) fn facts_of_message(facts: &TaskFacts) -> MessageFacts {
+    let category = Category::from_i16(facts.category).unwrap_or(Category::Marketing);
+    match Message::parse(&facts.message) {
+        Ok(message) => message.facts(category == Category::Marketing),
+        Err(_) => MessageFacts {
+            is_template: facts.template.is_some(),
+            is_marketing: category == Category::Marketing,
+            media_per_row: true,
+            parameters_per_row: true,
+        },
+    }
+}
+
 /// Judges the failures of one step and collects what they bring.
 pub(crate) struct Failures<'a> {
     shared: &'a Shared,
@@ -68,16 +82,7 @@ impl<'a> Failures<'a> {
             return Ok(());
         }
         for (task_id, facts) in reports::task_facts(conn, &unknown).await? {
-            let category = Category::from_i16(facts.category).unwrap_or(Category::Marketing);
-            let of_message = match Message::parse(&facts.message) {
-                Ok(message) => message.facts(category == Category::Marketing),
-                Err(_) => MessageFacts {
-                    is_template: facts.template.is_some(),
-                    is_marketing: category == Category::Marketing,
-                    media_per_row: true,
-                    parameters_per_row: true,
-                },
-            };
+            let of_message = facts_of_message(&facts);
             self.tasks.insert(task_id, (facts, of_message));
         }
         Ok(())

@@ -5,6 +5,7 @@
 pub mod inbox;
 
 mod apply;
+mod canary;
 mod chores;
 mod failed;
 mod firings;

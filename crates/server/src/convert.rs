@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use model::{campaign, disposition::Scope, status::MessageState, task::TaskState};
-use store::{halts::Halt, messages::Place, suppressions};
+use store::{
+    canaries::{self, Canaried},
+    halts::Halt,
+    messages::Place,
+    suppressions,
+};
 use vendors::{Vendor, codes};
 
 use crate::state::AppState;
@@ -116,6 +121,20 @@ pub fn halt(halt: Halt) -> ::api::Halt {
     }
 }
 
+fn canaried(canary: Canaried) -> ::api::TaskCanary {
+    ::api::TaskCanary {
+        state: match (canary.state, canary.until) {
+            (canaries::State::Trying, None) => ::api::CanaryState::Sending,
+            (canaries::State::Trying, Some(_)) => ::api::CanaryState::Waiting,
+            (canaries::State::Passed, _) => ::api::CanaryState::Passed,
+            (canaries::State::Failed, _) => ::api::CanaryState::Failed,
+        },
+        until: canary.until,
+        recipients: i64::from(canary.recipients),
+        failed: i64::from(canary.failed),
+    }
+}
+
 /// A halt in a sentence.
 pub fn halt_reason(halt: &Halt) -> String {
     let what = match halt.scope {
@@ -157,6 +176,7 @@ pub fn task(state: &AppState, task: store::tasks::Task, halts: &[&Halt]) -> ::ap
         started_at: task.started_at,
         ended_at: task.ended_at,
         details_removed_at: task.details_removed_at,
+        canary: task.canary.map(canaried),
         counts: counts(&task.counts),
         oldest_unknown_since: task.oldest_unknown_since,
         waiting_for,

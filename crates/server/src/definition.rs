@@ -19,9 +19,6 @@ use crate::{
     state::AppState,
 };
 
-/// Fields that are understood and stored, but not acted on yet: accepting them silently would mislead.
-const NOT_ACTED_ON: &str = "is not acted on yet by this version: leave it out";
-
 /// What a request asks for, not checked yet.
 pub fn from_request(new: ::api::NewCampaign) -> Definition {
     Definition {
@@ -153,9 +150,6 @@ fn check_alone(definition: &Definition, now: DateTime<Utc>) -> Vec<FieldError> {
         expires_at: definition.expires_at,
     };
     let mut errors = alone.check(now);
-    if definition.canary.is_some() {
-        errors.push(FieldError::new("canary", NOT_ACTED_ON));
-    }
     if definition.on_unknown == campaign::OnUnknown::Resend && definition.max_attempts == 1 {
         let message =
             "`resend` is a second attempt, which `max_attempts` 1 forbids: allow 2, or leave one of them out";

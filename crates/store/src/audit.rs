@@ -10,7 +10,7 @@ use model::{
 };
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
-use crate::{Error, Result, sql};
+use crate::{Error, Result, canaries, sql};
 
 /// What the audit of one task found.
 #[derive(Clone, Debug)]
@@ -69,7 +69,7 @@ pub async fn task(conn: &mut PgConnection, task_id: i64) -> Result<Option<TaskAu
 
 async fn in_snapshot(conn: &mut PgConnection, task_id: i64) -> Result<Option<TaskAudit>> {
     let row = sql::query(
-        "SELECT total, cursor, state, details_removed_at, clock_timestamp() AS at FROM tasks WHERE id = $1",
+        "SELECT total, cursor, canary_size, state, details_removed_at, clock_timestamp() AS at FROM tasks WHERE id = $1",
     )
     .bind(task_id)
     .fetch_optional(&mut *conn)
@@ -80,16 +80,19 @@ async fn in_snapshot(conn: &mut PgConnection, task_id: i64) -> Result<Option<Tas
     let phase =
         Phase::from_i16(state).ok_or_else(|| Error::contradiction("tasks", "state", task_id, state))?;
     let (total, cursor): (i32, i32) = (row.get("total"), row.get("cursor"));
+    let canary_size: i32 = row.get("canary_size");
+    let ahead = canaries::ahead(task_id, total, cursor, canary_size);
     let shown = sums(conn, task_id).await?;
     let details_removed_at: Option<DateTime<Utc>> = row.get("details_removed_at");
     let (recomputed, mut findings) = match details_removed_at {
         Some(_) => (shown.clone(), Vec::new()),
-        None => recompute(conn, task_id, cursor).await?,
+        None => recompute(conn, task_id, cursor, &ahead).await?,
     };
     compare(&shown, &recomputed, &mut findings);
     let counts = |sums: &BTreeMap<(Kind, String), i64>| {
         let by_kind = sums.iter().filter(|((_, code), _)| code.is_empty()).map(|((kind, _), n)| (*kind, *n));
-        Counts::new(total, cursor, phase.rest(), &by_kind.collect())
+        let untaken = canaries::untaken(task_id, total, cursor, canary_size);
+        Counts::new(total, untaken, phase.rest(), &by_kind.collect())
     };
     let (counts, recomputed) = (counts(&shown), counts(&recomputed));
     if counts.places() != i64::from(total) {
@@ -131,7 +134,8 @@ const PLACES: &str = "WITH open AS (
      ), places AS (
         SELECT g.no, coalesce(g.no, o.no, r.no, m.no, t.no) AS number, o.id AS request, r.no AS retry, m.state, m.code,
                m.request_id AS decided, t.n AS troubles
-        FROM generate_series(1, $2) AS g (no)
+        -- $3: a canary's, who were taken from beyond the cursor
+        FROM (SELECT generate_series(1, $2) UNION ALL SELECT UNNEST($3::integer[])) AS g (no)
         FULL JOIN open o ON o.no = g.no
         FULL JOIN (SELECT no FROM retries WHERE task_id = $1) r ON r.no = coalesce(g.no, o.no)
         FULL JOIN (SELECT no, state, code, request_id FROM messages WHERE task_id = $1) m
@@ -160,10 +164,12 @@ async fn recompute(
     conn: &mut PgConnection,
     task_id: i64,
     cursor: i32,
+    ahead: &[i32],
 ) -> Result<(BTreeMap<(Kind, String), i64>, Vec<String>)> {
     let rows = sql::query(PLACES)
         .bind(task_id)
         .bind(cursor)
+        .bind(ahead)
         .fetch_all(&mut *conn)
         .await
         .map_err(Error::database("recomputing places"))?;

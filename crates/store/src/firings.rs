@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use model::campaign::Schedule;
 use sqlx::{FromRow, PgConnection, types::Json};
 
-use crate::{Error, Result, campaigns, sql};
+use crate::{Error, Result, campaigns, canaries, sql};
 
 /// A scheduled task whose time has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,9 +68,10 @@ pub async fn start(conn: &mut PgConnection, task_ids: &[i64], now: DateTime<Utc>
     let started = sql::query("UPDATE tasks SET state = 2, started_at = $2 WHERE id = ANY ($1) AND state = 1")
         .bind(task_ids)
         .bind(now)
-        .execute(conn)
+        .execute(&mut *conn)
         .await
         .map_err(Error::database("starting scheduled tasks"))?;
+    canaries::begin(conn, task_ids, now).await?;
     Ok(started.rows_affected())
 }
 

@@ -93,6 +93,8 @@ async fn allow(conn: &mut PgConnection, lease: &Lease, group: &Group<'_>) -> Res
             FROM UNNEST($4::bigint[], $5::integer[], $6::integer[]) AS i (id, since, upto)
             WHERE EXISTS (SELECT FROM fence)
               AND t.id = i.id AND t.cursor = i.since AND t.state = 2 AND NOT t.paused
+              -- while a canary is undecided nobody else is taken
+              AND t.canary_state IS DISTINCT FROM 1
               AND (t.expires_at IS NULL OR t.expires_at > $7)
               AND NOT task_is_halted(t.id, t.account, t.sender, t.template)
             RETURNING t.id

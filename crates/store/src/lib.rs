@@ -7,6 +7,7 @@ pub mod audiences;
 pub mod audit;
 pub mod audits;
 pub mod campaigns;
+pub mod canaries;
 pub mod database;
 pub mod decisions;
 pub mod early;

@@ -13,7 +13,12 @@ use model::{
 };
 use sqlx::{FromRow, PgConnection, types::Json};
 
-use crate::{Error, Result, campaigns::Unusable, sql};
+use crate::{
+    Error, Result,
+    campaigns::Unusable,
+    canaries::{self, Canaried, CanaryRow, State},
+    sql,
+};
 
 /// A task with its counts, as they were at one instant.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +65,8 @@ pub struct Task {
     pub sending_window: Option<SendingWindow>,
     /// Nobody is left but those who wait for a window of their own: when the first one opens.
     pub rest_waits_until: Option<DateTime<Utc>>,
+    /// Who is sent to before the others, once it has begun.
+    pub canary: Option<Canaried>,
 }
 
 impl Task {
@@ -98,6 +105,8 @@ struct TaskRow {
     /// Whoever of `retries` is due first: when, and whether it waits for its window.
     first_due_at: Option<DateTime<Utc>>,
     first_for_window: Option<bool>,
+    #[sqlx(flatten)]
+    canary: CanaryRow,
 }
 
 impl TryFrom<TaskRow> for Task {
@@ -120,11 +129,15 @@ impl TryFrom<TaskRow> for Task {
         }
         let mut errors: Vec<(String, i64)> = by_code.into_iter().filter(|(_, sum)| *sum != 0).collect();
         errors.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        let is_all_taken = row.cursor == row.total;
+        let canary = row.canary.canaried(row.id)?;
+        let is_all_taken =
+            row.cursor == row.total || canary.is_some_and(|canary| canary.state == State::Trying);
+        let untaken = canaries::untaken(row.id, row.total, row.cursor, row.canary.size());
         let for_window = row.first_for_window == Some(true);
         Ok(Self {
             rest_waits_until: row.first_due_at.filter(|_| is_all_taken && for_window),
-            counts: Counts::new(row.total, row.cursor, phase.rest(), &by_kind),
+            canary,
+            counts: Counts::new(row.total, untaken, phase.rest(), &by_kind),
             errors,
             id: row.id,
             campaign_id: row.campaign_id,
@@ -153,14 +166,14 @@ macro_rules! select_tasks {
     ($page:literal) => {
         concat!(
             "WITH t AS MATERIALIZED (
-                SELECT t.*, c.name, CASE WHEN NOT t.hidden THEN c.sending_window END AS sending_window,
+                SELECT t.*, c.name, c.canary, CASE WHEN NOT t.hidden THEN c.sending_window END AS sending_window,
                        task_is_halted(t.id, t.account, t.sender, t.template) AS halted
                 FROM tasks t JOIN campaigns c ON c.id = t.campaign_id ",
             $page,
             ")
              SELECT t.id, t.campaign_id, t.name, t.account, t.sender, t.template, t.audience_id, t.state, t.paused,
                     t.pause_reason, t.halted, t.hidden, t.total, t.cursor, t.starts_at, t.started_at, t.ended_at,
-                    t.details_removed_at, t.sending_window, s.kinds, s.codes, s.sums,
+                    t.details_removed_at, t.sending_window, t.canary, t.canary_state, t.canary_size, t.canary_failed, t.canary_called_at, s.kinds, s.codes, s.sums,
                     r.due_at AS first_due_at, r.for_window AS first_for_window,
                     (SELECT since FROM unknowns WHERE task_id = t.id ORDER BY since LIMIT 1) AS oldest_unknown_since
              FROM t LEFT JOIN LATERAL (
@@ -332,12 +345,13 @@ pub async fn launch(
     .bind(starts_at.unwrap_or(now))
     .bind(is_due.then_some(now))
     .bind(now)
-    .fetch_optional(conn)
+    .fetch_optional(&mut *conn)
     .await
     .map_err(Error::database("launching a campaign"))?;
-    task_id
-        .map(Launched::Task)
-        .ok_or_else(|| Error::contradiction("campaigns", "state", campaign_id, "launched, without a task"))
+    let task_id = task_id
+        .ok_or_else(|| Error::contradiction("campaigns", "state", campaign_id, "launched, without a task"))?;
+    canaries::begin(conn, &[task_id], now).await?;
+    Ok(Launched::Task(task_id))
 }
 
 /// What came of an operator's command.

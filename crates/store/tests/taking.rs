@@ -215,6 +215,9 @@ async fn whose_window_is_closed_waits_until_it_opens_and_keeps_its_attempts() {
     assert_eq!(waits(&mut conn).await, Some(hours(1)));
 
     // As they are read: page by page, and those whose hour has not come are not.
+    let recipients = "INSERT INTO recipients
+        SELECT audience_id, no, 919000000000 + no, '{}' FROM tasks CROSS JOIN generate_series(1, $1) AS i (no)";
+    sqlx::query(recipients).bind(RECIPIENTS).execute(&mut conn).await.unwrap();
     let due = runs::due(&mut conn, task_id, hours(2), runs::FIRST, 3).await.unwrap();
     assert_eq!(due.iter().map(|due| due.no).collect::<Vec<_>>(), [4, 5, 6]);
     let last = due.last().map(|last| (last.due_at, last.no)).unwrap();

@@ -1,6 +1,6 @@
 //! A task as lines of text. Nothing is read or printed here.
 
-use api::{Counts, Task, TaskState, WaitingFor};
+use api::{CanaryState, Counts, Task, TaskState, WaitingFor};
 use chrono::{DateTime, Utc};
 
 use crate::{
@@ -66,6 +66,7 @@ impl View {
         if let Some(waiting) = waiting(task) {
             lines.push(self.paint("33", &waiting));
         }
+        lines.extend(canary(task).map(|line| self.paint("33", &line)));
         if task.state == TaskState::Halted {
             let reason = task.halt_reason.as_deref().unwrap_or("`campaignd halt list` says why");
             lines.push(self.paint("31", &harmless(&format!("halted: {reason}"))));
@@ -232,6 +233,23 @@ fn waiting(task: &Task) -> Option<String> {
     Some(format!("waits for {what}{until}"))
 }
 
+/// That others wait for a canary.
+fn canary(task: &Task) -> Option<String> {
+    let canary = task.canary.as_ref()?;
+    let (recipients, failed) = (thousands(canary.recipients), thousands(canary.failed));
+    match canary.state {
+        _ if task.state == TaskState::Cancelled || task.state == TaskState::Completed => None,
+        CanaryState::Sending => {
+            Some(format!("canary: {recipients} are sent to before the others, {failed} failed"))
+        }
+        CanaryState::Waiting => {
+            let until = canary.until.map(|at| format!(" until {}", time(at))).unwrap_or_default();
+            Some(format!("canary: news of {recipients} is waited for{until}, {failed} failed"))
+        }
+        CanaryState::Passed | CanaryState::Failed => None,
+    }
+}
+
 /// A number of seconds for people: `42 s`, `3 min 20 s`, `2 h 5 min`, `3 d 4 h`.
 pub fn span(seconds: i64) -> String {
     let seconds = seconds.max(0);
@@ -268,6 +286,9 @@ pub fn plain(task: &Task) -> String {
     line.push_str(&format!(" per_second={:.1}", task.messages_per_second));
     if let Some(seconds) = task.eta_seconds {
         line.push_str(&format!(" eta_seconds={seconds}"));
+    }
+    if let Some(canary) = &task.canary {
+        line.push_str(&format!(" canary={}", canary.state.as_str()));
     }
     if let Some(waiting) = task.waiting_for {
         line.push_str(&format!(" waiting_for={}", waiting.as_str()));

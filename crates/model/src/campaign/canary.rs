@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{FieldError, fault_class::FaultCounts};
 
+/// Recipients of a canary, at the most: they are written down one by one when a task begins.
+pub const LIMIT_CANARY: i32 = 10_000;
+
 /// A trial with some recipients.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Canary {
@@ -22,8 +25,9 @@ pub struct Canary {
 impl Canary {
     /// Complaints about its fields.
     pub fn check(&self, errors: &mut Vec<FieldError>) {
-        if self.recipients < 1 {
-            errors.push(FieldError::new("canary.recipients", "must be 1 or more"));
+        if !(1..=LIMIT_CANARY).contains(&self.recipients) {
+            let message = format!("must be 1 to {LIMIT_CANARY}");
+            errors.push(FieldError::new("canary.recipients", message));
         }
         if !(0..=86_400).contains(&self.wait_seconds) {
             errors.push(FieldError::new("canary.wait_seconds", "must be 0 to 86400"));

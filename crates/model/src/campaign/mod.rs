@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::FieldError;
 
-pub use canary::{Canary, CanaryVerdict, Sample, SampleCounts};
+pub use canary::{Canary, CanaryVerdict, LIMIT_CANARY, Sample, SampleCounts};
 pub use open_hours::{OpenHours, SEARCH_DAYS};
 pub use recurrence::Recurrence;
 pub use schedule::{DEFAULT_LATE_AFTER_SECONDS, Plan, Schedule, Timeliness, in_zone, timeliness};

@@ -156,6 +156,9 @@ fn warnings(
     {
         warnings.push("at this rate it expires before everybody has been sent to".to_owned());
     }
+    if definition.canary.is_some_and(|canary| i64::from(canary.recipients) >= estimate.recipients) {
+        warnings.push("the canary is the whole audience: it spares nobody".to_owned());
+    }
     let daily = checked.account.sender(&definition.sender).and_then(|sender| sender.daily_recipients);
     if let Some(daily) = daily
         && i64::from(daily) < estimate.recipients

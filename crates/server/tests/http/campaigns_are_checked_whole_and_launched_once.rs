@@ -13,7 +13,7 @@ async fn every_wrong_field_is_named() {
     wrong["max_attempts"] = json!(0);
     wrong["schedule"] = json!({"at": "2026-12-01T09:00:00"});
     wrong["sending_window"] = json!({"from": "9", "to": "21:00", "time_zone": "Mars/Base"});
-    wrong["canary"] = json!({"recipients": 10, "wait_seconds": 10, "max_failure_rate": 0.2});
+    wrong["canary"] = json!({"recipients": 10, "wait_seconds": 10, "max_failure_rate": 2});
     wrong["message"]["template"]["components"][0]["parameters"][0]["text"] = json!("{{nmae}}");
     let (status, problem) = server.post("/campaigns", &wrong).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
@@ -25,7 +25,7 @@ async fn every_wrong_field_is_named() {
         "schedule.time_zone",
         "sending_window.from",
         "sending_window.time_zone",
-        "canary",
+        "canary.max_failure_rate",
         "message.template.components[0].parameters[0].text",
     ] {
         assert!(named.contains(&field), "{field} in {problem:#}");

@@ -38,6 +38,7 @@ fn task() -> Task {
         ended_at: None,
         details_removed_at: None,
         counts,
+        canary: None,
         oldest_unknown_since: DateTime::from_timestamp(-725, 0),
         waiting_for: None,
         waiting_until: None,
