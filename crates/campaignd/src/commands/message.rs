@@ -270,6 +270,51 @@ mod tests {
         }
     }
 
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        timing: TimingArgs,
+    }
+
+    fn timed(line: &str) -> Result<NewCampaign, String> {
+        let line = clap::Parser::try_parse_from(std::iter::once("send").chain(line.split_whitespace()));
+        let line: Line = line.map_err(|error| error.to_string())?;
+        let bare =
+            json!({"name": "Diwali", "account": "main", "from": "+911", "audience_id": 1, "message": {}});
+        line.timing.campaign(serde_json::from_value(bare).unwrap()).map_err(|usage| usage.to_string())
+    }
+
+    #[test]
+    fn a_window_has_the_zone_of_the_start_or_one_of_its_own() {
+        let zones = |line: &str| {
+            let campaign = timed(line).unwrap();
+            (
+                campaign.schedule.and_then(|schedule| schedule.time_zone),
+                campaign.sending_window.unwrap().time_zone,
+            )
+        };
+        let berlin = || "Europe/Berlin".to_owned();
+        assert_eq!(zones("--window 09:00-21:00 --time-zone Europe/Berlin"), (None, berlin()));
+        assert_eq!(zones("--window 09:00-21:00 --window-zone recipient"), (None, "recipient".to_owned()));
+        let start = "--at 2026-12-01T09:00:00 --time-zone Europe/Berlin --window 09:00-21:00";
+        assert_eq!(zones(start), (Some(berlin()), berlin()));
+        assert_eq!(
+            zones(&format!("{start} --window-zone recipient")),
+            (Some(berlin()), "recipient".to_owned())
+        );
+        for (wrong, what) in [
+            ("--window 09:00-21:00", "--window needs --window-zone"),
+            ("--window-zone recipient", "--window"),
+            (
+                "--window 09:00-21:00 --window-zone recipient --time-zone Europe/Berlin",
+                "--time-zone says nothing",
+            ),
+        ] {
+            let error = timed(wrong).unwrap_err();
+            assert!(error.contains(what), "{wrong}: {error}");
+        }
+    }
+
     #[test]
     fn hours_are_read() {
         assert_eq!(window("09:00-21:00").unwrap(), Window { from: "09:00".into(), to: "21:00".into() });
