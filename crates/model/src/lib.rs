@@ -8,6 +8,7 @@ pub mod clock;
 pub mod counts;
 pub mod decide;
 pub mod disposition;
+pub mod event;
 pub mod fault_class;
 pub mod field_error;
 pub mod limits;

@@ -40,22 +40,31 @@ impl Phase {
 
 /// The state as the HTTP interface shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(i16)]
 pub enum TaskState {
     /// Waits for its time.
-    Scheduled,
+    Scheduled = 1,
     /// May send.
-    Running,
+    Running = 2,
     /// An operator stopped it for a while.
-    Paused,
+    Paused = 3,
     /// A halt holds it.
-    Halted,
+    Halted = 4,
     /// Nothing is left to send.
-    Completed,
+    Completed = 5,
     /// Stopped for good.
-    Cancelled,
+    Cancelled = 6,
 }
 
 impl TaskState {
+    /// The state that events keep as `number`.
+    #[must_use]
+    pub fn from_i16(number: i16) -> Option<Self> {
+        [Self::Scheduled, Self::Running, Self::Paused, Self::Halted, Self::Completed, Self::Cancelled]
+            .into_iter()
+            .find(|state| *state as i16 == number)
+    }
+
     /// `halted` while any halt holds the task, else `paused`, else what it is.
     #[must_use]
     pub fn new(phase: Phase, paused: bool, halted: bool) -> Self {

@@ -1,6 +1,6 @@
 //! What a failure does beyond its recipient: halts and suppressions, written in the transaction that records it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use model::{
@@ -11,7 +11,7 @@ use model::{
 };
 use sqlx::PgConnection;
 
-use crate::{Error, Result, outcomes, sql};
+use crate::{Error, Result, events, outcomes, sql};
 
 /// A halt to be written, unless one holds that scope already.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,6 +174,11 @@ async fn insert_halts(conn: &mut PgConnection, halts: &[&NewHalt], now: DateTime
     if !tasks.is_empty() {
         outcomes::wake_tasks(conn, &tasks).await?;
     }
+    if inserted.rows_affected() > 0 {
+        for account in halts.iter().map(|halt| halt.account.as_str()).collect::<BTreeSet<_>>() {
+            events::tasks_of(conn, account, Some(now)).await?;
+        }
+    }
     Ok(inserted.rows_affected())
 }
 
@@ -284,8 +289,11 @@ pub async fn lift_template(
             .bind(account)
             .bind(template)
             .bind(but_code)
-            .execute(conn)
+            .execute(&mut *conn)
             .await
             .map_err(Error::database("lifting a template's halt"))?;
+    if lifted.rows_affected() > 0 {
+        events::tasks_of(conn, account, None).await?;
+    }
     Ok(lifted.rows_affected())
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use model::campaign::Schedule;
 use sqlx::{FromRow, PgConnection, types::Json};
 
-use crate::{Error, Result, campaigns, canaries, sql};
+use crate::{Error, Result, campaigns, canaries, events, sql};
 
 /// A scheduled task whose time has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +72,7 @@ pub async fn start(conn: &mut PgConnection, task_ids: &[i64], now: DateTime<Utc>
         .await
         .map_err(Error::database("starting scheduled tasks"))?;
     canaries::begin(conn, task_ids, now).await?;
+    events::tasks(conn, task_ids, Some(now)).await?;
     Ok(started.rows_affected())
 }
 
@@ -93,7 +94,7 @@ pub async fn schedule(
     if campaigns::hold_audience(conn, audience_id).await?.is_some() {
         return Ok(None);
     }
-    sql::query_scalar(
+    let task_id: Option<i64> = sql::query_scalar(
         "INSERT INTO tasks (campaign_id, account, sender, template, audience_id, state, total, starts_at,
                             expires_at, created_at)
          SELECT c.id, c.account, c.sender, c.template, c.audience_id, 1, a.rows_accepted::integer, $2,
@@ -104,7 +105,9 @@ pub async fn schedule(
     .bind(campaign_id)
     .bind(starts_at)
     .bind(now)
-    .fetch_optional(conn)
+    .fetch_optional(&mut *conn)
     .await
-    .map_err(Error::database("writing the next firing of a campaign"))
+    .map_err(Error::database("writing the next firing of a campaign"))?;
+    events::tasks(conn, task_id.as_slice(), Some(now)).await?;
+    Ok(task_id)
 }

@@ -19,6 +19,7 @@ use sqlx::PgConnection;
 
 use crate::{
     Error, Result,
+    events::{self, Moved},
     ids::vendor_hash,
     intents::{self, Committed, Deferred, Intent, Prior, Source, Taken},
     leases::Lease,
@@ -270,7 +271,20 @@ impl<'a> Writes<'a> {
         windows::put_off_due(conn, &self.put_off, group.now).await?;
         let troubles = self.troubles.iter();
         troubles::insert(conn, troubles.map(|row| (row.0, row.1, row.2, row.3.as_str()))).await?;
-        self.run_usual(conn, lease, group).await
+        self.run_usual(conn, lease, group).await?;
+        events::messages(conn, self.moved(latest)).await
+    }
+
+    /// What webhooks are told of it, in the order of happening.
+    fn moved(&self, latest: DateTime<Utc>) -> impl Iterator<Item = Moved<'_>> {
+        let accepted = self.accepted.iter().map(|(outcome, _)| Moved {
+            task_id: outcome.task_id,
+            no: outcome.taken.no,
+            state: MessageState::Accepted,
+            code: None,
+            at: Some(outcome.at),
+        });
+        accepted.chain(self.rows.iter().map(move |row| row.moved(latest)))
     }
 
     /// The second statement: intents, accepted messages, closed requests, counts.

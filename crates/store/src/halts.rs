@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use model::disposition::Scope;
 use sqlx::{FromRow, PgConnection};
 
-use crate::{Error, Result, effects::scope_number, sql};
+use crate::{Error, Result, effects::scope_number, events, sql};
 
 /// Something that stands still.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +126,7 @@ pub async fn holding_any(conn: &mut PgConnection, task_ids: &[i64]) -> Result<Ve
     rows.into_iter().map(|row| Ok((row.task_id, row.halt.try_into()?))).collect()
 }
 
-/// Lifts a halt; what was lifted, or none when there is no such halt.
+/// Lifts a halt, in the caller's transaction; what was lifted, or none when there is no such halt.
 ///
 /// # Errors
 /// The database did not do it.
@@ -136,9 +136,12 @@ pub async fn lift(conn: &mut PgConnection, id: i64) -> Result<Option<Halt>> {
          RETURNING id, scope, account, value, code, reason, remedy, since, lifts_at",
     )
     .bind(id)
-    .fetch_optional(conn)
+    .fetch_optional(&mut *conn)
     .await
     .map_err(Error::database("lifting a halt"))?;
+    if let Some(row) = &row {
+        events::tasks_of(conn, &row.account, None).await?;
+    }
     row.map(Halt::try_from).transpose()
 }
 
@@ -151,9 +154,12 @@ pub async fn lift_of(conn: &mut PgConnection, scope: Scope, account: &str, value
         .bind(account)
         .bind(scope_number(scope))
         .bind(value)
-        .execute(conn)
+        .execute(&mut *conn)
         .await
         .map_err(Error::database("lifting a halt"))?
         .rows_affected();
+    if rows > 0 {
+        events::tasks_of(conn, account, None).await?;
+    }
     Ok(rows == 1)
 }

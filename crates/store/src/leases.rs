@@ -6,7 +6,7 @@
 use sqlx::{PgConnection, PgPool, Row as _};
 use uuid::Uuid;
 
-use crate::{Error, Result, sql, unknown};
+use crate::{Error, Result, events, sql, unknown};
 
 /// How long a lease lasts without renewal, in seconds. Long enough for five renewals to fail.
 const LEASE_SECONDS: f64 = 30.0;
@@ -97,6 +97,7 @@ async fn begin_anew(conn: &mut PgConnection, account: &str) -> Result<()> {
         .execute(&mut *conn)
         .await
         .map_err(Error::database("pausing the tasks of a restored database"))?;
+    events::tasks_of(conn, account, None).await?;
     // They may have been sent again since.
     unknown::hold(conn, account).await?;
     // Numbers that were given out since the backup must not name other requests now: late reports bear them.

@@ -3,23 +3,24 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use crate::{Error, Result, sql};
+use crate::{Error, Result, events, sql};
 
 /// Expires the account's tasks whose campaign has; how many.
 ///
 /// # Errors
 /// The database did not do it.
 pub async fn expire_tasks(conn: &mut PgConnection, account: &str, now: DateTime<Utc>) -> Result<u64> {
-    let expired = sql::query(
+    let expired: Vec<i64> = sql::query_scalar(
         "UPDATE tasks SET state = 5, ended_at = $2, paused = false, pause_reason = NULL
-         WHERE account = $1 AND state IN (1, 2) AND expires_at <= $2",
+         WHERE account = $1 AND state IN (1, 2) AND expires_at <= $2 RETURNING id",
     )
     .bind(account)
     .bind(now)
-    .execute(conn)
+    .fetch_all(&mut *conn)
     .await
     .map_err(Error::database("expiring tasks"))?;
-    Ok(expired.rows_affected())
+    events::tasks(conn, &expired, Some(now)).await?;
+    Ok(expired.len() as u64)
 }
 
 /// Completes the account's tasks that have nothing left to send; their ids.
@@ -45,7 +46,7 @@ pub async fn complete_tasks(conn: &mut PgConnection, account: &str, now: DateTim
         return Ok(Vec::new());
     }
     // Looked at again under the lock, in a statement that sees what was committed while it was waited for.
-    sql::query_scalar(
+    let completed: Vec<i64> = sql::query_scalar(
         "UPDATE tasks t SET state = 3, ended_at = $2
          WHERE id = ANY ($1) AND state = 2 AND cursor = total
            AND (SELECT id FROM requests q WHERE q.task_id = t.id ORDER BY q.task_id LIMIT 1) IS NULL
@@ -54,9 +55,11 @@ pub async fn complete_tasks(conn: &mut PgConnection, account: &str, now: DateTim
     )
     .bind(candidates)
     .bind(now)
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await
-    .map_err(Error::database("completing tasks"))
+    .map_err(Error::database("completing tasks"))?;
+    events::tasks(conn, &completed, Some(now)).await?;
+    Ok(completed)
 }
 
 /// Lifts the account's halts whose time is over; how many.
@@ -67,9 +70,12 @@ pub async fn lift_due_halts(conn: &mut PgConnection, account: &str, now: DateTim
     let lifted = sql::query("DELETE FROM halts WHERE account = $1 AND lifts_at <= $2")
         .bind(account)
         .bind(now)
-        .execute(conn)
+        .execute(&mut *conn)
         .await
         .map_err(Error::database("lifting halts that are over"))?;
+    if lifted.rows_affected() > 0 {
+        events::tasks_of(conn, account, Some(now)).await?;
+    }
     Ok(lifted.rows_affected())
 }
 

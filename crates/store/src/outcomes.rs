@@ -11,6 +11,7 @@ use sqlx::PgConnection;
 
 use crate::{
     Error, Result,
+    events::{self, Moved},
     ids::vendor_hash,
     intents::{Intent, Prior, Taken, Unfit},
     leases::Lease,
@@ -168,6 +169,17 @@ impl MessageRow {
         })
     }
 
+    /// What webhooks are told of it; `now` is when it was written.
+    pub(crate) fn moved(&self, now: DateTime<Utc>) -> Moved<'_> {
+        Moved {
+            task_id: self.task_id,
+            no: self.no,
+            state: self.state,
+            code: self.code.as_deref(),
+            at: Some(self.at.unwrap_or(now)),
+        }
+    }
+
     pub(crate) fn trouble(&self) -> troubles::Trouble<'_> {
         (self.task_id, self.state, self.no, self.code.as_deref().unwrap_or(""))
     }
@@ -286,11 +298,14 @@ pub(crate) async fn wake_tasks(conn: &mut PgConnection, task_ids: &[i64]) -> Res
         .execute(&mut *conn)
         .await
         .map_err(Error::database("locking tasks"))?;
-    sql::query("UPDATE tasks SET state = 2, ended_at = NULL WHERE id = ANY ($1) AND state = 3")
+    let woken = sql::query("UPDATE tasks SET state = 2, ended_at = NULL WHERE id = ANY ($1) AND state = 3")
         .bind(task_ids)
-        .execute(conn)
+        .execute(&mut *conn)
         .await
         .map_err(Error::database("waking tasks"))?;
+    if woken.rows_affected() > 0 {
+        events::tasks(conn, task_ids, None).await?;
+    }
     Ok(())
 }
 
@@ -362,6 +377,7 @@ pub async fn settle_older_epochs(
     let unknown: Vec<NewUnknown> = rows.iter().filter_map(|row| row.as_unknown(now)).collect();
     unknown::insert(conn, &unknown).await?;
     upsert_messages(conn, &rows, now).await?;
+    events::messages(conn, rows.iter().map(|row| row.moved(now))).await?;
     troubles::insert(conn, rows.iter().map(MessageRow::trouble)).await?;
     close_requests(conn, &ids).await?;
     progress::append(conn, &deltas).await?;

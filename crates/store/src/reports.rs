@@ -16,6 +16,7 @@ use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use crate::{
     Error, Result,
+    events::{self, Moved},
     ids::vendor_hash,
     outcomes::{self, Again},
     progress, sql, troubles,
@@ -95,6 +96,36 @@ impl Change {
             attempt: before.attempt,
             since,
         })
+    }
+
+    /// What webhooks are told of it: each milestone that was reached, then how it ended where it came no further.
+    fn moved(&self) -> Vec<Moved<'_>> {
+        let before = &self.before;
+        let code = self.why.as_ref().map(|why| why.code.as_str()).or(before.code.as_deref());
+        if self.state == before.state && code == before.code.as_deref() {
+            return Vec::new();
+        }
+        let moved = |state, code, at| Moved { task_id: before.task_id, no: before.no, state, code, at };
+        let is_new = |state: MessageState| {
+            (!before.state.is_accepted() || state > before.state)
+                && (!self.state.is_accepted() || state <= self.state)
+        };
+        let times = &self.times;
+        let milestones = [
+            (MessageState::Accepted, times.accepted_at),
+            (MessageState::Sent, times.sent_at),
+            (MessageState::Delivered, times.delivered_at),
+            (MessageState::Read, times.read_at),
+        ];
+        let reached = milestones.into_iter().filter(|(state, at)| at.is_some() && is_new(*state));
+        let mut all: Vec<Moved<'_>> = reached.map(|(state, at)| moved(state, None, at)).collect();
+        if !self.state.is_accepted() {
+            let at = times.failed_at.or(self.again.map(|again| again.due_at));
+            all.push(moved(self.state, code, at));
+        } else if all.last().is_none_or(|last| last.state != self.state) {
+            all.push(moved(self.state, None, None));
+        }
+        all
     }
 }
 
@@ -410,7 +441,13 @@ pub async fn write(conn: &mut PgConnection, changes: &[Change]) -> Result<bool> 
     unknown::note_resends(conn, &resent).await?;
     outcomes::insert_retries(conn, &retries).await?;
     progress::append(conn, &deltas).await?;
+    events::messages(conn, moved(changes)).await?;
     Ok(true)
+}
+
+/// What webhooks are told of the changes, worked out only where it is.
+fn moved(changes: &[Change]) -> impl Iterator<Item = Moved<'_>> {
+    changes.iter().flat_map(Change::moved)
 }
 
 /// What climbs change in the counts. They are of few kinds and many, so each kind is worked out once.

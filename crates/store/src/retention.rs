@@ -188,6 +188,9 @@ pub async fn remove_messages(conn: &mut PgConnection, now: DateTime<Utc>, days: 
             "DELETE FROM retries WHERE task_id >= $1 AND task_id < $2 AND $3::timestamptz IS NOT NULL",
             "DELETE FROM unknowns WHERE task_id >= $1 AND task_id < $2 AND $3::timestamptz IS NOT NULL",
             "DELETE FROM resends WHERE task_id >= $1 AND task_id < $2 AND $3::timestamptz IS NOT NULL",
+            // Nothing more happens to these tasks; their recipients may go, and with them whom events speak of.
+            "DELETE FROM event_batches WHERE task_id >= $1 AND task_id < $2 AND $3::timestamptz IS NOT NULL",
+            "DELETE FROM event_streams WHERE task_id >= $1 AND task_id < $2 AND $3::timestamptz IS NOT NULL",
         ] {
             sql::query(statement)
                 .bind(range.first())

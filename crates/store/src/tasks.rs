@@ -17,7 +17,7 @@ use crate::{
     Error, Result,
     campaigns::Unusable,
     canaries::{self, Canaried, CanaryRow, State},
-    sql,
+    events, sql,
 };
 
 /// A task with its counts, as they were at one instant.
@@ -328,7 +328,7 @@ pub async fn launch(
     }
     let is_due = starts_at.is_none_or(|at| at <= now);
     let phase = if is_due { Phase::Running } else { Phase::Scheduled };
-    let task_id = sql::query_scalar(
+    let task_id: Option<i64> = sql::query_scalar(
         "WITH launched AS (
             UPDATE campaigns SET state = 2 WHERE id = $1 AND state = 1
             RETURNING id, account, sender, template, audience_id, expires_at
@@ -351,6 +351,7 @@ pub async fn launch(
     let task_id = task_id
         .ok_or_else(|| Error::contradiction("campaigns", "state", campaign_id, "launched, without a task"))?;
     canaries::begin(conn, &[task_id], now).await?;
+    events::tasks(conn, &[task_id], Some(now)).await?;
     Ok(Launched::Task(task_id))
 }
 
@@ -409,12 +410,13 @@ pub async fn command(
     .bind(new_phase as i16)
     .bind(new_paused)
     .bind(ended_at)
-    .execute(conn)
+    .execute(&mut *conn)
     .await
     .map_err(Error::database("changing a task's state"))?
     .rows_affected();
     if rows != 1 {
         return Err(Error::contradiction("tasks", "state", id, "changed under its lock"));
     }
+    events::tasks(conn, &[id], Some(now)).await?;
     Ok(Commanded::Done { account, changed: true })
 }

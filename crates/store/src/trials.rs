@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use model::{Phone, task::Phase};
 use sqlx::PgConnection;
 
-use crate::{Error, Result, sql};
+use crate::{Error, Result, events, sql};
 
 /// Starts a trial in the caller's transaction; its task. None: the campaign's audience has no recipient of that number.
 ///
@@ -23,7 +23,7 @@ pub async fn start(
     let Some(audience_id) = write_audience(conn, campaign_id, row, to, now).await? else {
         return Ok(None);
     };
-    let task_id = sql::query_scalar(
+    let task_id: i64 = sql::query_scalar(
         "INSERT INTO tasks (campaign_id, account, sender, template, audience_id, state, hidden, total, starts_at,
                             started_at, created_at)
          SELECT id, account, sender, template, $2, $3, true, $4, $5, $5, $5 FROM campaigns WHERE id = $1
@@ -34,9 +34,10 @@ pub async fn start(
     .bind(Phase::Running as i16)
     .bind(i32::try_from(to.len()).unwrap_or(i32::MAX))
     .bind(now)
-    .fetch_one(conn)
+    .fetch_one(&mut *conn)
     .await
     .map_err(Error::database("starting a trial send"))?;
+    events::tasks(conn, &[task_id], Some(now)).await?;
     Ok(Some(task_id))
 }
 
