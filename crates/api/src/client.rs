@@ -6,6 +6,7 @@
 mod audiences;
 mod campaigns;
 mod error;
+mod event_webhooks;
 mod events;
 mod others;
 mod tasks;

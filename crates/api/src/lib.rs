@@ -7,6 +7,7 @@ pub mod audience;
 pub mod campaign;
 pub mod client;
 pub mod code;
+pub mod event_webhook;
 pub mod halt;
 pub mod inbound;
 pub mod list;
@@ -23,6 +24,7 @@ pub use campaign::{
     PreviewItem, PreviewRequest, Priority, Schedule, SendingWindow, TaskStarted, TestRequest,
 };
 pub use code::Code;
+pub use event_webhook::{EventDeadLetter, EventTest, EventWebhook, RedriveRequest, Redriven};
 pub use halt::{Halt, HaltScope};
 pub use inbound::Inbound;
 pub use list::List;

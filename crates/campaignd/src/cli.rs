@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    account, audience, audit, campaign, check, codes, completions, demo, halt, migrate, person, send, serve,
-    simulate, suppression, task,
+    account, audience, audit, campaign, check, codes, completions, demo, event, halt, migrate, person, send,
+    serve, simulate, suppression, task,
 };
 
 /// Where the daemon listens unless told otherwise.
@@ -103,6 +103,9 @@ pub enum Command {
     /// What stands still, and why
     #[command(subcommand)]
     Halt(halt::HaltCommand),
+    /// Webhooks that are told what happens, and what could not be told them
+    #[command(subcommand)]
+    Event(event::EventCommand),
     /// Numbers that get nothing
     #[command(subcommand)]
     Suppression(suppression::SuppressionCommand),

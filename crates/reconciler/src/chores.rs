@@ -15,7 +15,7 @@ use store::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Shared, canary, firings, share::Shares};
+use crate::{Shared, canary, events, firings, share::Shares};
 
 /// Between two rounds.
 const ROUND: Duration = Duration::from_millis(250);
@@ -80,6 +80,7 @@ async fn general(shared: &Shared, round: u64) -> store::Result<()> {
             }
         }
         idempotency::forget(&mut conn, now - TimeDelta::days(1)).await?;
+        events::forget(shared).await?;
     }
     if round.is_multiple_of(SLOW) {
         while progress::fold(&mut conn).await? {}

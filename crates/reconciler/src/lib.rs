@@ -2,6 +2,7 @@
 //!
 //! The inbox is written by any node and applied by the account's owner alone. Applying never fails on what a vendor says.
 
+pub mod events;
 pub mod inbox;
 
 mod apply;
@@ -59,6 +60,8 @@ pub struct Setup {
     pub late_after: Duration,
     /// The words by which people stop and start marketing.
     pub reply_words: ReplyWords,
+    /// The webhooks that are told what happens; none: nothing is written down for them.
+    pub events: Vec<Arc<events::Endpoint>>,
 }
 
 /// How vendors are asked what they sent, where they keep records of it.
@@ -87,6 +90,7 @@ struct Shared {
     wake_dispatcher: Arc<dyn Fn(&str) + Send + Sync>,
     late_after: Duration,
     reply_words: ReplyWords,
+    events: Vec<Arc<events::Endpoint>>,
     /// Steps of all accounts at once: they share few connections with what sends.
     steps: Semaphore,
     /// Chores of all accounts at once.
@@ -125,6 +129,7 @@ impl Reconciler {
             wake_dispatcher: setup.wake_dispatcher,
             late_after: setup.late_after,
             reply_words: setup.reply_words,
+            events: setup.events,
             steps: Semaphore::new(AT_ONCE),
             chores: Semaphore::new(AT_ONCE),
         });

@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Shared, apply::Applier, chores, records::Asker, resend};
+use crate::{Shared, apply::Applier, chores, events, records::Asker, resend};
 
 /// Whether everything still works is looked at this often.
 const LOOK: Duration = Duration::from_secs(1);
@@ -73,6 +73,7 @@ async fn account(shared: Arc<Shared>, lease: Lease, appended: Arc<Notify>, stop:
         applier.run(appended, stop.clone()),
         ask,
         resend::run(Arc::clone(&shared), lease.clone(), stop.clone()),
+        events::run(Arc::clone(&shared), lease.clone(), stop.clone()),
         chores::run_account(shared, lease, stop.clone()),
     );
 }

@@ -107,6 +107,7 @@ pub(crate) fn shared(database: &TestDatabase, account: &str) -> Shared {
         records: crate::Records::default(),
         late_after: Duration::from_secs(3_600),
         reply_words: model::reply_words::ReplyWords::default(),
+        events: Vec::new(),
         slow_down: Arc::new(|_, _, _| {}),
         wake_dispatcher: Arc::new(|_| {}),
         steps: Semaphore::new(AT_ONCE),
@@ -255,6 +256,7 @@ async fn an_account_that_stands_still_keeps_no_other_waiting() {
         appended: Arc::new(Notify::new()),
         late_after: Duration::from_secs(3600),
         reply_words: model::reply_words::ReplyWords::default(),
+        events: Vec::new(),
     });
     let state = async |task_id| message(&mut database.connect().await, task_id, 1).await.0;
     let is_blocked = async || {

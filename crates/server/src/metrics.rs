@@ -62,6 +62,7 @@ pub async fn render(state: &AppState) -> String {
     accounts(state, &mut text);
     webhooks(state, &mut text);
     database(state, &mut text).await;
+    event_webhooks(state, &mut text).await;
     (state.live.metrics)(&mut text);
     text
 }
@@ -155,6 +156,44 @@ fn audit(last: &store::audits::Last, text: &mut String) {
     let name = "campaignd_audit_tasks";
     head(text, name, "gauge", "Tasks that the last nightly audit looked at.");
     line(text, name, &[], count(tasks.into()));
+}
+
+/// The same on every node: the database knows how webhooks fare.
+async fn event_webhooks(state: &AppState, text: &mut String) {
+    if state.events.is_empty() {
+        return;
+    }
+    let names: Vec<&str> = state.events.iter().map(|endpoint| endpoint.webhook.name.as_str()).collect();
+    let health = async {
+        let mut conn = state.connection().await?;
+        store::event_webhooks::health(&mut conn, &names).await
+    };
+    let Ok(health) = health.await else { return };
+    type Value = fn(&store::event_webhooks::Health) -> i64;
+    let metrics: [(&str, &str, &str, Value); 4] = [
+        ("campaignd_event_backlog", "gauge", "Events that wait for a webhook.", |health| health.backlog),
+        (
+            "campaignd_event_dead_letters",
+            "gauge",
+            "Batches of events that a webhook was given up on.",
+            |health| health.dead_letters,
+        ),
+        ("campaignd_event_requests_delivered_total", "counter", "Requests that a webhook took.", |health| {
+            health.delivered
+        }),
+        (
+            "campaignd_event_requests_failed_total",
+            "counter",
+            "Requests that a webhook did not take.",
+            |health| health.failed,
+        ),
+    ];
+    for (name, kind, help, value) in metrics {
+        head(text, name, kind, help);
+        for of_webhook in &health {
+            line(text, name, &[("webhook", &of_webhook.webhook)], count(value(of_webhook)));
+        }
+    }
 }
 
 fn head(text: &mut String, name: &str, kind: &str, help: &str) {

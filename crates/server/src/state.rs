@@ -5,6 +5,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use chrono::{DateTime, Utc};
 use futures::future::BoxFuture;
 use model::Clock;
+use reconciler::events::Endpoint;
 use scheduler::import::Importer;
 use store::{Database, PgTransaction, PoolConnection, Postgres};
 use tokio::sync::Semaphore;
@@ -34,6 +35,8 @@ pub struct Parts {
     pub importer: Importer,
     /// Stores callbacks durably.
     pub inbox: InboxAppend,
+    /// The webhooks that are told what happens.
+    pub events: Vec<Arc<Endpoint>>,
     /// What only the running parts know.
     pub live: Live,
     /// Cancelled when the daemon is to end.
@@ -53,6 +56,7 @@ pub struct Shared {
     pub(crate) admin_token: Option<AdminToken>,
     pub(crate) importer: Importer,
     pub(crate) inbox: InboxAppend,
+    pub(crate) events: Vec<Arc<Endpoint>>,
     pub(crate) live: Live,
     pub(crate) shutdown: CancellationToken,
     pub(crate) counters: Counters,
@@ -78,6 +82,7 @@ impl AppState {
             admin_token: parts.admin_token,
             importer: parts.importer,
             inbox: parts.inbox,
+            events: parts.events,
             live: parts.live,
             shutdown: parts.shutdown,
         }))

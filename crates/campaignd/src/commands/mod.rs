@@ -9,6 +9,7 @@ pub mod codes;
 pub mod completions;
 pub mod database;
 pub mod demo;
+pub mod event;
 pub mod halt;
 pub mod message;
 pub mod migrate;
@@ -35,6 +36,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Campaign(command) => campaign::run(&context, command).await,
         Command::Task(command) => task::run(&context, command).await,
         Command::Halt(command) => halt::run(&context, command).await,
+        Command::Event(command) => event::run(&context, command).await,
         Command::Suppression(command) => suppression::run(&context, command).await,
         Command::Person(command) => person::run(&context, command).await,
         Command::Codes(args) => codes::run(&context, &args).await,

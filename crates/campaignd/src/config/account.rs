@@ -76,7 +76,8 @@ fn read_sender(mut section: Section<'_>, errors: &mut Vec<FieldError>) -> Sender
     sender
 }
 
-fn required(section: &mut Section<'_>, key: &'static str, remedy: &str) -> Option<String> {
+/// A text that must be there.
+pub fn required(section: &mut Section<'_>, key: &'static str, remedy: &str) -> Option<String> {
     let errors_before = section.error_count();
     let text = section.text(key);
     if text.is_none() && section.error_count() == errors_before {

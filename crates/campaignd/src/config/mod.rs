@@ -5,6 +5,7 @@
 
 mod account;
 mod error;
+mod event_webhook;
 mod section;
 mod tree;
 
@@ -19,6 +20,7 @@ use model::{
     campaign::DEFAULT_LATE_AFTER_SECONDS,
     reply_words::{OPT_IN_WORDS, OPT_OUT_WORDS, ReplyWords},
 };
+use reconciler::events::{self, Webhook};
 use vendors::{account::AccountConfig, secret::Secret};
 
 use self::section::Section;
@@ -53,6 +55,8 @@ pub struct Config {
     pub reply_words: ReplyWords,
     /// `[[accounts]]`
     pub accounts: Vec<AccountConfig>,
+    /// `[[event_webhooks]]`
+    pub event_webhooks: Vec<Webhook>,
     /// `CAMPAIGND_ADMIN_TOKEN`: an administrator's API token.
     pub admin_token: Option<Secret>,
     /// What is allowed and yet probably not meant. Logged at the start, listed by `check`.
@@ -181,10 +185,17 @@ fn read(root: &tree::Node, environment: &Environment, errors: &mut Vec<FieldErro
     let reply_words = read_replies(top.section("replies"), errors);
     let accounts: Vec<Option<AccountConfig>> =
         top.sections("accounts").into_iter().map(|section| account::read(section, errors)).collect();
+    let webhooks: Vec<Option<Webhook>> = top
+        .sections("event_webhooks")
+        .into_iter()
+        .map(|section| event_webhook::read(section, errors))
+        .collect();
     top.finish(errors);
     // An account that is wrong would shift the indices of the complaints about those after it.
     let accounts: Vec<AccountConfig> = accounts.into_iter().collect::<Option<_>>()?;
     errors.extend(vendors::account::check_together(&accounts));
+    let event_webhooks: Vec<Webhook> = webhooks.into_iter().collect::<Option<_>>()?;
+    errors.extend(events::check_together(&event_webhooks));
     let admin_token =
         environment.get("CAMPAIGND_ADMIN_TOKEN").filter(|token| !token.is_empty()).map(Secret::new);
     let mut config = Config {
@@ -195,6 +206,7 @@ fn read(root: &tree::Node, environment: &Environment, errors: &mut Vec<FieldErro
         scheduling,
         reply_words,
         accounts,
+        event_webhooks,
         admin_token,
         warnings: Vec::new(),
     };

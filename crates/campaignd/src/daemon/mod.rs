@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context as _;
 use dispatcher::{Dispatcher, Journal};
 use model::{Clock, Random};
-use reconciler::{Reconciler, inbox::Inbox};
+use reconciler::{Reconciler, events::Endpoint, inbox::Inbox};
 use scheduler::{
     import::{Importer, Limits},
     jobs::Jobs,
@@ -51,6 +51,7 @@ pub struct Parts {
 pub async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
     let Parts { config, database, node, clock, random, listener, lock } = parts;
     let accounts = connect(&config, &clock)?;
+    let events = tell(&config)?;
     let inbox = Inbox::start(database.clone(), clock.clone());
     let folder = config.database.data_dir.join("journal");
     let journal = Journal::open(folder.clone())
@@ -68,6 +69,7 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
         admin_token: config.admin_token.as_ref().and_then(|token| AdminToken::new(token.expose())),
         importer: importer.clone(),
         inbox: append_to(&inbox),
+        events: events.clone(),
         live: running.hooks(config.accounts.iter().map(|account| account.name.clone()).collect()),
         shutdown: stop.clone(),
     });
@@ -81,7 +83,8 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
             callbacks_days: config.retention.callbacks_days,
         };
         Upkeep::new(database.clone(), clock.clone(), retention, node, stop.clone()).start(&jobs).await?;
-        let working = work(&config, &database, node, &clock, &random, accounts, &inbox, journal, &running);
+        let parts = (accounts, events);
+        let working = work(&config, &database, node, &clock, &random, parts, &inbox, journal, &running);
         stop.cancelled().await;
         let (dispatcher, reconciler) = working;
         running.stop();
@@ -108,6 +111,14 @@ fn connect(config: &Config, clock: &Clock) -> anyhow::Result<Vec<(AccountConfig,
             Ok((account.clone(), Arc::new(client)))
         })
         .collect()
+}
+
+/// The ways to the webhooks that are told what happens. From here on it is written down for them, if there are any.
+fn tell(config: &Config) -> anyhow::Result<Vec<Arc<Endpoint>>> {
+    if !config.event_webhooks.is_empty() {
+        store::events::record_from_now_on();
+    }
+    config.event_webhooks.iter().map(|webhook| Ok(Arc::new(Endpoint::new(webhook.clone())?))).collect()
 }
 
 /// Brings the schema up to date as soon as the database answers. False: told to stop before it did.
@@ -142,7 +153,7 @@ fn work(
     node: Uuid,
     clock: &Clock,
     random: &Random,
-    accounts: Vec<(AccountConfig, Arc<Account>)>,
+    (accounts, events): (Vec<(AccountConfig, Arc<Account>)>, Vec<Arc<Endpoint>>),
     inbox: &Inbox,
     journal: Journal,
     running: &live::Running,
@@ -174,6 +185,7 @@ fn work(
         appended: inbox.appended(),
         late_after: config.scheduling.late_after,
         reply_words: config.reply_words.clone(),
+        events,
     };
     let reconciler = Reconciler::start_asking(setup, records);
     running.set(&dispatcher, clock);

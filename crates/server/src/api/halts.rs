@@ -11,7 +11,7 @@ use crate::{
     convert,
     extract::{self, Id, Params},
     problem::{Answer, Problem},
-    state::AppState,
+    state::{AppState, commit},
 };
 
 /// The calls.
@@ -56,8 +56,9 @@ async fn list(
 )]
 async fn lift(State(state): State<AppState>, caller: Caller, Id(id): Id) -> Answer<StatusCode> {
     caller.needs(Role::Operator)?;
-    let mut conn = state.connection().await?;
-    let halt = halts::lift(&mut conn, id).await?.ok_or_else(|| Problem::no("halt", id))?;
+    let mut tx = state.begin().await?;
+    let halt = halts::lift(&mut tx, id).await?.ok_or_else(|| Problem::no("halt", id))?;
+    commit(tx).await?;
     (state.live.wake)(&halt.account);
     tracing::info!(
         halt.id = id,

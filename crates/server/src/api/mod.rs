@@ -5,6 +5,7 @@ mod audiences;
 mod campaigns;
 mod codes;
 mod decisions;
+mod event_webhooks;
 mod events;
 mod exports;
 mod halts;
@@ -36,6 +37,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(inbound::routes())
         .merge(codes::routes())
         .merge(accounts::routes())
+        .merge(event_webhooks::routes())
 }
 
 /// Which page of a list.

@@ -72,6 +72,7 @@ pub async fn start_with(admin_token: Option<AdminToken>, limits: Limits) -> Test
             }
             Box::pin(async move { failure.map_or(Ok(()), |reason| Err(NotStored(reason))) })
         }),
+        events: Vec::new(),
         live: Live {
             wake: Arc::new(move |account| wakes.lock().unwrap().push(account.to_owned())),
             ..Live::default()
