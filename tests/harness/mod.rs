@@ -15,6 +15,7 @@ pub mod outage;
 pub mod people;
 pub mod pooler;
 pub mod proxy;
+pub mod receiver;
 pub mod soak;
 pub mod wait;
 pub mod world;
@@ -27,6 +28,7 @@ pub use self::{
     ledger::{assert_nobody_twice, places},
     people::{People, csv_of, phone},
     pooler::Pooler,
+    receiver::Receiver,
     wait::{wait_until, within},
     world::World,
 };

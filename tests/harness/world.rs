@@ -28,6 +28,7 @@ pub struct Worlds {
     database_url: Option<String>,
     has_pooler: bool,
     has_balancer: bool,
+    more_config: String,
 }
 
 impl Worlds {
@@ -40,6 +41,12 @@ impl Worlds {
     /// An account; without any, there is one of each vendor.
     pub fn account(mut self, account: Account) -> Self {
         self.accounts.push(account);
+        self
+    }
+
+    /// Tables at the end of the configuration.
+    pub fn config(mut self, toml: &str) -> Self {
+        self.more_config.push_str(toml);
         self
     }
 
@@ -150,6 +157,7 @@ impl World {
         for account in &self.how.accounts {
             config.push_str(&account.toml(&self.simulator.url()));
         }
+        config.push_str(&self.how.more_config);
         if number == 0 {
             // Vendors whose address is registered by hand; Exotel is told with every message.
             let addresses = self.how.accounts.iter().map(|account| {
