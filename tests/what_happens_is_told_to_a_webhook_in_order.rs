@@ -90,7 +90,7 @@ async fn what_becomes_of_a_task() {
         .config(&receiver.toml("events = [\"task.*\"]"))
         .start()
         .await;
-    let audience = world.import_people(People(600)).await;
+    let audience = world.import_people(People(900)).await;
     let task = world.launch(&campaign(world.account(0), audience)).await;
     let told = async |wanted: &[&str]| {
         wait_until(&format!("the webhook knows of {wanted:?}"), within(15), async || {
