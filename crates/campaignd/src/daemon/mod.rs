@@ -29,6 +29,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// When the imports are swept: each half minute.
 const SWEEP: &str = "0/30 * * * * *";
 
+/// The accounts of the configuration, each with the way to its vendor.
+type Accounts = Vec<(AccountConfig, Arc<Account>)>;
+
 /// What the process took from the machine.
 pub struct Parts {
     /// The configuration.
@@ -99,7 +102,7 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn connect(config: &Config, clock: &Clock) -> anyhow::Result<Vec<(AccountConfig, Arc<Account>)>> {
+fn connect(config: &Config, clock: &Clock) -> anyhow::Result<Accounts> {
     config
         .accounts
         .iter()
@@ -153,7 +156,7 @@ fn work(
     node: Uuid,
     clock: &Clock,
     random: &Random,
-    (accounts, events): (Vec<(AccountConfig, Arc<Account>)>, Vec<Arc<Endpoint>>),
+    (accounts, events): (Accounts, Vec<Arc<Endpoint>>),
     inbox: &Inbox,
     journal: Journal,
     running: &live::Running,
