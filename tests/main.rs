@@ -27,6 +27,7 @@ mod a_row_that_cannot_be_sent_fails_alone;
 mod a_scheduled_task_starts_at_its_time;
 mod a_sending_window_is_kept;
 mod a_standby_that_took_over_starts_paused;
+mod a_task_is_reported_in_numbers;
 mod a_trial_is_sent_before_everybody_gets_it;
 mod an_expired_campaign_sends_to_nobody_more;
 mod an_operator_decides_what_is_unknown;

@@ -9,6 +9,7 @@ mod error;
 mod event_webhooks;
 mod events;
 mod others;
+mod reports;
 mod tasks;
 
 use std::time::Duration;
@@ -21,6 +22,7 @@ use serde::{Serialize, de::DeserializeOwned};
 pub use self::{
     audiences::ImportAudience,
     error::ClientError,
+    reports::TimelineFilter,
     tasks::{MessageFilter, RetryFailed, TaskFilter},
 };
 

@@ -14,6 +14,7 @@ pub mod list;
 pub mod message;
 pub mod person;
 pub mod problem;
+pub mod report;
 pub mod suppression;
 pub mod task;
 
@@ -31,6 +32,7 @@ pub use list::List;
 pub use message::{Message, MessageState};
 pub use person::PersonErased;
 pub use problem::{Problem, ProblemField};
+pub use report::{Rates, ReportedError, TaskReport, TaskSummary, TimelineBucket, TimelineStep};
 pub use suppression::{NewSuppression, RejectedLine, Suppression, SuppressionReason, SuppressionsImported};
 pub use task::{
     CanaryState, Counts, Resolution, ResolveRequest, Resolved, RetriedFailed, Task, TaskCanary, TaskError,

@@ -83,7 +83,7 @@ async fn general(shared: &Shared, round: u64) -> store::Result<()> {
         events::forget(shared).await?;
     }
     if round.is_multiple_of(SLOW) {
-        while progress::fold(&mut conn).await? {}
+        while progress::fold(&mut conn, now).await? {}
     }
     Ok(())
 }

@@ -16,6 +16,9 @@ use crate::state::AppState;
 
 /// Firings of a recurring campaign that are shown ahead.
 const SHOWN_FIRINGS: usize = 5;
+/// What is advised where no table knows the code.
+const ADVICE_ON_UNKNOWN_CODES: &str =
+    "Ask the vendor what it means; the messages' `reason` has the vendor's words.";
 
 /// Converts between enums of the same words.
 macro_rules! same_words {
@@ -239,13 +242,49 @@ fn counts(counts: &model::counts::Counts) -> ::api::Counts {
 }
 
 fn task_error(vendor: Option<Vendor>, code: String, count: i64) -> ::api::TaskError {
+    let error = reported_error(vendor, code, count);
+    let ::api::ReportedError { code, name, meaning, disposition, advice: _, count } = error;
+    ::api::TaskError { code, name, meaning, disposition, count }
+}
+
+/// A code with what the vendor's table says about it.
+pub fn reported_error(vendor: Option<Vendor>, code: String, count: i64) -> ::api::ReportedError {
     let entry = vendor.and_then(|vendor| codes::find(vendor, &code));
-    ::api::TaskError {
-        name: entry.as_ref().and_then(|entry| entry.name).unwrap_or_default().to_owned(),
-        meaning: entry.as_ref().map_or("a code that stands in no table", |entry| entry.meaning).to_owned(),
-        disposition: entry.as_ref().map_or("FailRecipient", codes::CodeEntry::disposition).to_owned(),
+    let entry = entry.as_ref();
+    ::api::ReportedError {
+        name: entry.and_then(|entry| entry.name).unwrap_or_default().to_owned(),
+        meaning: entry.map_or("a code that stands in no table", |entry| entry.meaning).to_owned(),
+        disposition: entry.map_or("FailRecipient", codes::CodeEntry::disposition).to_owned(),
+        advice: entry.map_or(ADVICE_ON_UNKNOWN_CODES, |entry| entry.advice).to_owned(),
         code,
         count,
+    }
+}
+
+/// A task in numbers.
+#[expect(clippy::cast_precision_loss, reason = "a mean of counts and seconds far below 2^52")]
+pub fn summary(task: store::tasks::Task, now: DateTime<Utc>) -> ::api::TaskSummary {
+    let state = task_state(task.state());
+    let counts = counts(&task.counts);
+    let end = task.ended_at.unwrap_or(now);
+    let duration = task.started_at.map(|started| (end - started).num_seconds().max(0));
+    let mean = |seconds: i64| (counts.accepted + counts.failed) as f64 / seconds as f64;
+    ::api::TaskSummary {
+        task_id: task.id,
+        campaign_id: task.campaign_id,
+        name: task.name,
+        account: task.account,
+        from: task.sender,
+        state,
+        starts_at: task.starts_at,
+        started_at: task.started_at,
+        ended_at: task.ended_at,
+        duration_seconds: duration,
+        mean_messages_per_second: duration
+            .filter(|seconds| *seconds > 0)
+            .map(|seconds| (mean(seconds) * 100.0).round() / 100.0),
+        rates: ::api::Rates::of(&counts),
+        counts,
     }
 }
 

@@ -42,6 +42,7 @@ pub mod suppressions;
 pub mod tasks;
 #[doc(hidden)]
 pub mod testing;
+pub mod timelines;
 pub mod trials;
 pub mod troubles;
 pub mod unknown;

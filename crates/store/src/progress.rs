@@ -2,7 +2,8 @@
 //!
 //! No count is written otherwise. Reading takes folded and unfolded together in one statement (see `tasks`).
 
-use model::counts::Deltas;
+use chrono::{DateTime, Utc};
+use model::counts::{Deltas, Kind};
 use sqlx::PgConnection;
 
 use crate::{Error, Result, sql};
@@ -33,13 +34,16 @@ pub async fn append(conn: &mut PgConnection, deltas: &Deltas) -> Result<()> {
     Ok(())
 }
 
-/// Folds deltas into the counts; whether there may be more.
+/// What is also kept by the minute (see `timelines`).
+const BY_MINUTE: [Kind; 5] = [Kind::Accepted, Kind::Sent, Kind::Delivered, Kind::Read, Kind::Failed];
+
+/// Folds deltas into the counts, and into those of the minute that `now` lies in; whether there may be more.
 ///
 /// Any node may run it at any time: a delta is deleted and added in one statement.
 ///
 /// # Errors
 /// The database did not do it.
-pub async fn fold(conn: &mut PgConnection) -> Result<bool> {
+pub async fn fold(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<bool> {
     hooks::point!("fold.before");
     let folded: i64 = sql::query_scalar(
         "WITH taken AS (
@@ -53,10 +57,18 @@ pub async fn fold(conn: &mut PgConnection) -> Result<bool> {
             INSERT INTO task_counts AS c (task_id, kind, code, n)
             SELECT task_id, kind, code, n FROM sums
             ON CONFLICT (task_id, kind, code) DO UPDATE SET n = c.n + excluded.n
+         ), in_minute AS (
+            -- In the same order as above: two nodes that fold must not wait for each other.
+            INSERT INTO task_minutes AS m (task_id, minute, kind, n)
+            SELECT task_id, date_trunc('minute', $2::timestamptz, 'UTC'), kind, n FROM sums
+            WHERE kind = ANY ($3) AND n <> 0
+            ON CONFLICT (task_id, minute, kind) DO UPDATE SET n = m.n + excluded.n
          )
          SELECT count(*) FROM taken",
     )
     .bind(FOLD_ROWS)
+    .bind(now)
+    .bind(BY_MINUTE.map(|kind| kind as i16).to_vec())
     .fetch_one(conn)
     .await
     .map_err(Error::database("folding progress"))?;

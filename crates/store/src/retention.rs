@@ -25,7 +25,7 @@ struct Family {
 }
 
 const BY_TASK: Family =
-    Family { of: "tasks", parents: &["messages", "troubles", "old_vendor_ids", "replies"] };
+    Family { of: "tasks", parents: &["messages", "troubles", "old_vendor_ids", "replies", "task_minutes"] };
 const BY_AUDIENCE: Family =
     Family { of: "audiences", parents: &["recipients", "rejects", "recipient_phones"] };
 

@@ -158,7 +158,10 @@ async fn messages_go_by_whole_partitions_once_all_their_tasks_ended_long_ago() {
     assert!(retention::remove_messages(&mut conn, later, 300).await.unwrap().tables.is_empty());
 
     let removed = retention::remove_messages(&mut conn, later, 180).await.unwrap();
-    assert_eq!(removed.tables, ["messages_1", "old_vendor_ids_1", "replies_1", "troubles_1"]);
+    assert_eq!(
+        removed.tables,
+        ["messages_1", "old_vendor_ids_1", "replies_1", "task_minutes_1", "troubles_1"]
+    );
     assert_eq!(leaves(&mut conn, "messages").await, ["messages_10001", "messages_20001"]);
     let after = tasks::get(&mut conn, first).await.unwrap().unwrap();
     assert_eq!((after.counts, after.errors), (before.counts, before.errors));

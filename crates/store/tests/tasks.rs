@@ -243,7 +243,7 @@ async fn counts_are_the_same_folded_or_not_and_agree_with_the_places() {
     let mut conn = database.connect().await;
     let id = a_task_with_one_of_each(&mut conn).await;
     let before = tasks::get(&mut conn, id).await.unwrap().unwrap();
-    while progress::fold(&mut conn).await.unwrap() {}
+    while progress::fold(&mut conn, now()).await.unwrap() {}
     let mut more = Deltas::default();
     more.moved(id, Counted::Sending, Counted::Message(MessageState::Accepted, ""));
     more.moved(id, Counted::Message(MessageState::Accepted, ""), Counted::Sending);

@@ -6,7 +6,10 @@ use anyhow::Context as _;
 use api::{Campaign, NewCampaign, Preview, PreviewRequest, TestRequest, client::Client};
 use clap::{Args, Subcommand};
 
-use super::message::{MessageArgs, TimingArgs};
+use super::{
+    message::{MessageArgs, TimingArgs},
+    report,
+};
 use crate::{
     context::{Context, Outcome, Usage, new_idempotency_key, pages},
     output::{Output, Record, or_blank, thousands, time},
@@ -60,6 +63,14 @@ pub enum CampaignCommand {
         /// The recipient's number in the audience whose values are used
         #[arg(long)]
         row: Option<i32>,
+    },
+    /// Compare the tasks of a campaign: a line for each, newest first
+    Report {
+        /// The campaign's id
+        id: i64,
+        /// How many; 0: all
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
     },
     /// Delete a draft
     Delete {
@@ -170,6 +181,7 @@ pub async fn run(context: &Context, command: CampaignCommand) -> anyhow::Result<
                 format!("sent as task {}: `campaignd task report {}`", started.task_id, started.task_id);
             output.lines_or_json(&[line], &started)?;
         }
+        CampaignCommand::Report { id, limit } => report::campaign(&client, id, limit, output).await?,
         CampaignCommand::Delete { id } => {
             client.delete_campaign(id).await?;
             output.say(&format!("campaign {id} is deleted"))?;

@@ -14,6 +14,7 @@ pub mod halt;
 pub mod message;
 pub mod migrate;
 pub mod person;
+pub mod report;
 pub mod send;
 pub mod serve;
 pub mod simulate;

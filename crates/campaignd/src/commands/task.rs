@@ -9,6 +9,7 @@ use api::{
 use clap::{Args, Subcommand, ValueEnum, builder::PossibleValuesParser};
 use futures::TryStreamExt;
 
+use super::report::{self as numbers, TimelineArgs};
 use crate::{
     cli::OutputFormat,
     context::{Context, Outcome, pages},
@@ -64,6 +65,13 @@ pub enum TaskCommand {
     Resolve(ResolveArgs),
     /// Print what became of each recipient; with --output csv the whole task, streamed
     Report(ReportArgs),
+    /// What came of a task: counts, rates, each error with what to do about it
+    Summary {
+        /// The task's id
+        id: i64,
+    },
+    /// How a task went, minute by minute or hour by hour
+    Timeline(TimelineArgs),
 }
 
 /// Arguments of `task list`.
@@ -287,6 +295,8 @@ pub async fn run(context: &Context, command: TaskCommand) -> anyhow::Result<Outc
             output.lines_or_json(&[format!("{} messages are decided", thousands(done.resolved))], &done)?;
         }
         TaskCommand::Report(args) => report(&client, args, output).await?,
+        TaskCommand::Summary { id } => numbers::summary(&client, id, output).await?,
+        TaskCommand::Timeline(args) => numbers::timeline(&client, args, output).await?,
     }
     Ok(Outcome::Done)
 }

@@ -14,6 +14,7 @@ mod launches;
 mod messages;
 mod people;
 mod previews;
+mod reports;
 mod suppressions;
 mod tasks;
 mod trials;
@@ -31,6 +32,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(campaigns::routes())
         .merge(tasks::routes())
         .merge(messages::routes())
+        .merge(reports::routes())
         .merge(people::routes())
         .merge(halts::routes())
         .merge(suppressions::routes())

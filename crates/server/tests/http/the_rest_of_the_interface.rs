@@ -81,6 +81,23 @@ async fn health_metrics_and_the_description_need_no_token() {
     for name in ["Problem", "Campaign", "NewCampaign", "Task", "Message"] {
         assert!(schemas.contains_key(name), "{name}");
     }
+    let mut named = Vec::new();
+    references(&described, &mut named);
+    for name in named {
+        assert!(schemas.contains_key(name), "`{name}` is named and not described");
+    }
+}
+
+/// The schemas that a description names.
+fn references<'a>(value: &'a Value, named: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(members) => members.iter().for_each(|(key, member)| match member.as_str() {
+            Some(text) if key == "$ref" => named.extend(text.strip_prefix("#/components/schemas/")),
+            _ => references(member, named),
+        }),
+        Value::Array(items) => items.iter().for_each(|item| references(item, named)),
+        _ => {}
+    }
 }
 
 #[tokio::test]
