@@ -115,7 +115,11 @@ async fn from_zone_to_zone_through_the_day() {
 
     // The preview tells whose column names no zone.
     let campaign = world.task(task).await.campaign_id;
-    let preview = world.api().preview_campaign(campaign, &PreviewRequest { rows: 6 }).await.unwrap();
+    let preview = world
+        .api()
+        .preview_campaign(campaign, &PreviewRequest { rows: 6, ..PreviewRequest::default() })
+        .await
+        .unwrap();
     let warnings: Vec<String> = preview.items.into_iter().flat_map(|item| item.warnings).collect();
     assert!(matches!(warnings.as_slice(), [warning] if warning.contains("`India`")), "{warnings:?}");
 }

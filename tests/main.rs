@@ -19,6 +19,7 @@ mod a_node_that_lost_its_lease_does_nothing;
 mod a_number_that_fails_is_left_alone_until_it_writes;
 mod a_paused_task_takes_nobody_and_resumes;
 mod a_person_is_erased_on_request;
+mod a_preview_warns_and_estimates;
 mod a_recurring_campaign_fires_once_each_time;
 mod a_release_has_no_test_hooks;
 mod a_reply_stops_and_starts_marketing;

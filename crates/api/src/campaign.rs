@@ -266,61 +266,6 @@ pub enum Priority {
     Low,
 }
 
-/// Which rows to show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PreviewRequest {
-    /// The first so many; 3 unless told, at most 50.
-    #[serde(default = "three")]
-    pub rows: i32,
-}
-
-impl Default for PreviewRequest {
-    fn default() -> Self {
-        Self { rows: three() }
-    }
-}
-
-fn three() -> i32 {
-    3
-}
-
-/// What the first recipients would get.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Preview {
-    /// The messages.
-    pub items: Vec<PreviewItem>,
-    /// What is worth knowing of the campaign as a whole.
-    pub warnings: Vec<String>,
-    /// How long sending takes.
-    pub estimate: Estimate,
-}
-
-/// What one recipient would get.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct PreviewItem {
-    /// The recipient's number in the audience.
-    pub no: i32,
-    /// The recipient's phone.
-    pub to: String,
-    /// The message in canonical form with the placeholders filled; null when the row lacks a value.
-    #[schema(value_type = Option<Object>)]
-    pub message: Option<serde_json::Value>,
-    /// What is wrong with this row.
-    pub warnings: Vec<String>,
-}
-
-/// How long sending takes.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Estimate {
-    /// How many recipients there are.
-    pub recipients: i64,
-    /// At which rate, by the limits that are configured; null: none is.
-    pub messages_per_second: Option<f64>,
-    /// How long that takes; null: no limit is configured.
-    pub seconds: Option<i64>,
-}
-
 /// Whom to send a trial message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -13,6 +13,7 @@ pub mod inbound;
 pub mod list;
 pub mod message;
 pub mod person;
+pub mod preview;
 pub mod problem;
 pub mod report;
 pub mod suppression;
@@ -21,8 +22,8 @@ pub mod task;
 pub use account::{Account, AccountHealth, Breaker, Sender};
 pub use audience::{Audience, AudienceStatus, Rows};
 pub use campaign::{
-    Campaign, CampaignChange, CampaignState, Canary, Category, Estimate, NewCampaign, OnUnknown, Preview,
-    PreviewItem, PreviewRequest, Priority, Schedule, SendingWindow, TaskStarted, TestRequest,
+    Campaign, CampaignChange, CampaignState, Canary, Category, NewCampaign, OnUnknown, Priority, Schedule,
+    SendingWindow, TaskStarted, TestRequest,
 };
 pub use code::Code;
 pub use event_webhook::{EventDeadLetter, EventTest, EventWebhook, RedriveRequest, Redriven};
@@ -31,6 +32,7 @@ pub use inbound::Inbound;
 pub use list::List;
 pub use message::{Message, MessageState};
 pub use person::PersonErased;
+pub use preview::{Cost, CountryCost, Estimate, Preview, PreviewItem, PreviewRequest};
 pub use problem::{Problem, ProblemField};
 pub use report::{Rates, ReportedError, TaskReport, TaskSummary, TimelineBucket, TimelineStep};
 pub use suppression::{NewSuppression, RejectedLine, Suppression, SuppressionReason, SuppressionsImported};

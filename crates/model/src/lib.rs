@@ -13,6 +13,7 @@ pub mod fault_class;
 pub mod field_error;
 pub mod limits;
 pub mod message;
+pub mod number_kind;
 pub mod phone;
 pub mod phone_input;
 mod phone_shortcut;

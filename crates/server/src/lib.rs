@@ -7,6 +7,7 @@ mod api;
 mod auth;
 mod convert;
 mod definition;
+mod estimate;
 mod extract;
 mod health;
 mod idempotency;

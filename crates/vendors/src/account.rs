@@ -9,7 +9,7 @@ use model::{FieldError, campaign::check_rate};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::Secret;
+use crate::{Secret, prices::Prices};
 
 /// The most messages that one call may hold (exotel.txt, "HTTP Error codes").
 pub const MAX_BATCH: usize = 100;
@@ -162,6 +162,8 @@ pub struct AccountConfig {
     pub template_namespace: Option<String>,
     /// An HTTP proxy for the calls; none: the environment's proxies are not used either.
     pub proxy: Option<Secret>,
+    /// What a message costs; none: it is not known.
+    pub prices: Option<Prices>,
     /// Its business numbers, at least one.
     pub senders: Vec<SenderConfig>,
     /// Not configurable; shorter in tests.
@@ -223,6 +225,9 @@ pub struct AccountSettings {
     pub template_namespace: Option<String>,
     /// An HTTP proxy's URL.
     pub proxy: Option<Secret>,
+    /// Checked already; for estimates alone.
+    #[serde(skip)]
+    pub prices: Option<Prices>,
     /// At least one.
     #[serde(default)]
     pub senders: Vec<SenderConfig>,
@@ -255,6 +260,7 @@ impl TryFrom<AccountSettings> for AccountConfig {
                 },
                 template_namespace: settings.template_namespace,
                 proxy: settings.proxy,
+                prices: settings.prices,
                 senders: settings.senders,
                 timeouts: Timeouts::default(),
             }),

@@ -9,6 +9,7 @@ pub mod callback;
 pub mod codes;
 #[doc(hidden)]
 pub mod measured;
+pub mod prices;
 pub mod records;
 pub mod secret;
 

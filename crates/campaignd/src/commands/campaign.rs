@@ -52,6 +52,9 @@ pub enum CampaignCommand {
         /// How many
         #[arg(long, default_value_t = 3)]
         rows: i32,
+        /// The recipient of this number in the audience instead; may be given again
+        #[arg(long, value_name = "NUMBER")]
+        no: Vec<i32>,
     },
     /// Send the message to a few numbers now, with the values of one recipient
     Test {
@@ -170,8 +173,9 @@ pub async fn run(context: &Context, command: CampaignCommand) -> anyhow::Result<
             output.list(&pages(limit, |page| async move { client.campaigns(&page).await }).await?)?;
         }
         CampaignCommand::Show { id } => output.one(&client.campaign(id).await?)?,
-        CampaignCommand::Preview { id, rows } => {
-            let preview = client.preview_campaign(id, &PreviewRequest { rows }).await?;
+        CampaignCommand::Preview { id, rows, no } => {
+            let request = PreviewRequest { rows, nos: (!no.is_empty()).then_some(no) };
+            let preview = client.preview_campaign(id, &request).await?;
             output.lines_or_json(&preview_lines(&preview)?, &preview)?;
         }
         CampaignCommand::Test { id, to, row } => {
@@ -277,7 +281,16 @@ fn preview_lines(preview: &Preview) -> anyhow::Result<Vec<String>> {
         (Some(rate), Some(seconds)) => {
             format!("{recipients} recipients at {rate} a second: about {}", watch::span(seconds))
         }
-        _ => format!("{recipients} recipients; no rate is configured"),
+        (Some(rate), None) => format!("{recipients} recipients at {rate} a second"),
+        (None, Some(seconds)) => format!("{recipients} recipients: about {}", watch::span(seconds)),
+        (None, None) => format!("{recipients} recipients; no rate is configured"),
     });
+    if let (Some(starts_at), Some(ends_at)) = (estimate.starts_at, estimate.ends_at) {
+        lines.push(format!("from {} to {}", time(starts_at), time(ends_at)));
+    }
+    if let Some(cost) = &estimate.cost {
+        let about = if cost.is_exact { "" } else { "about " };
+        lines.push(format!("{about}{:.2} {}", cost.amount, cost.currency));
+    }
     Ok(lines)
 }

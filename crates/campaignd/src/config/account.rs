@@ -2,6 +2,7 @@
 
 use model::FieldError;
 use vendors::account::{AccountConfig, AccountSettings, SenderConfig, Vendor};
+use vendors::prices::Prices;
 use vendors::secret::Secret;
 
 use super::section::Section;
@@ -39,6 +40,7 @@ fn settings(
     errors: &mut Vec<FieldError>,
 ) -> AccountSettings {
     let senders = section.sections("senders").into_iter().map(|sender| read_sender(sender, errors)).collect();
+    let prices = read_prices(section.section("price_per_message"), errors);
     let mut secret = |key| section.text(key).map(Secret::new);
     let (api_key, api_token, app_key) = (secret("api_key"), secret("api_token"), secret("app_key"));
     let (access_key, secret_key) = (secret("access_key"), secret("secret_key"));
@@ -61,8 +63,27 @@ fn settings(
         batch_size: section.whole("batch_size", 1).and_then(|n| usize::try_from(n).ok()),
         template_namespace: section.text("template_namespace"),
         proxy,
+        prices,
         senders,
     }
+}
+
+fn read_prices(mut section: Section<'_>, errors: &mut Vec<FieldError>) -> Option<Prices> {
+    let currency = section.text("currency");
+    let numbers = section.other_numbers();
+    let mut prices = None;
+    if section.is_given() && section.error_count() == 0 {
+        match Prices::new(currency, numbers) {
+            Ok(read) => prices = Some(read),
+            Err(found) => {
+                for error in found {
+                    section.complain(&error.field, error.message);
+                }
+            }
+        }
+    }
+    section.finish(errors);
+    prices
 }
 
 fn read_sender(mut section: Section<'_>, errors: &mut Vec<FieldError>) -> SenderConfig {

@@ -12,13 +12,21 @@ pub struct Section<'a> {
     path: String,
     table: Option<&'a BTreeMap<String, Node>>,
     known: Vec<&'static str>,
+    /// Keys that are no fixed words have been read as well.
+    takes_any: bool,
     errors: Vec<FieldError>,
 }
 
 impl<'a> Section<'a> {
     /// The table at `path`; a missing one is empty.
     pub fn new(path: &str, node: Option<&'a Node>) -> Self {
-        let mut section = Self { path: path.to_owned(), table: None, known: Vec::new(), errors: Vec::new() };
+        let mut section = Self {
+            path: path.to_owned(),
+            table: None,
+            known: Vec::new(),
+            takes_any: false,
+            errors: Vec::new(),
+        };
         match node.map(|node| &node.value) {
             None => {}
             Some(Value::Table(table)) => section.table = Some(table),
@@ -151,9 +159,31 @@ impl<'a> Section<'a> {
         flag
     }
 
+    /// Whether it stands in the configuration.
+    pub fn is_given(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// Every key that nobody has asked for yet, with its number: for a table whose keys are no fixed words.
+    pub fn other_numbers(&mut self) -> Vec<(String, f64)> {
+        self.takes_any = true;
+        let others =
+            self.table.into_iter().flatten().filter(|(key, _)| !self.known.iter().any(|known| known == key));
+        let others: Vec<(&String, &Node)> = others.collect();
+        others
+            .into_iter()
+            .filter_map(|(key, node)| Some((key.clone(), self.read_number(key, node)?)))
+            .collect()
+    }
+
     /// A number.
     pub fn number(&mut self, key: &'static str) -> Option<f64> {
-        let number = match &self.node(key)?.value {
+        let node = self.node(key)?;
+        self.read_number(key, node)
+    }
+
+    fn read_number(&mut self, key: &str, node: &Node) -> Option<f64> {
+        let number = match &node.value {
             #[expect(
                 clippy::cast_precision_loss,
                 reason = "a rate of 2^53 a second is none that anybody writes"
@@ -179,7 +209,7 @@ impl<'a> Section<'a> {
     /// Hands over the complaints, with one for each key that nobody asked for.
     pub fn finish(mut self, errors: &mut Vec<FieldError>) {
         for key in self.table.into_iter().flat_map(BTreeMap::keys) {
-            if self.known.iter().any(|known| known == key) {
+            if self.takes_any || self.known.iter().any(|known| known == key) {
                 continue;
             }
             let meant = nearest(key, &self.known);

@@ -407,3 +407,31 @@ fn a_named_file_that_is_not_there_is_an_error() {
         "/nowhere/campaignd.toml: cannot be read: No such file or directory (os error 2); name another with --config"
     );
 }
+
+#[test]
+fn prices_are_read_and_complained_about_by_line_and_key() {
+    let with =
+        |prices: &str| load(&format!("{ACCOUNT}[accounts.price_per_message]\n{prices}"), &environment(&[]));
+    let config = with("currency = \"USD\"\nIN = 0.0088\ndefault = 1\n").unwrap();
+    let prices = config.accounts[0].prices.as_ref().unwrap();
+    assert_eq!((prices.of(Some("IN")), prices.of(Some("DE"))), (Some(0.0088), Some(1.0)));
+    for (wrong, complaint) in [
+        ("IN = 0.01\n", "price_per_message.currency: must name"),
+        (
+            "currency = \"USD\"\nIndia = 0.01\n",
+            "campaignd.toml:10: accounts[0].price_per_message.India: is no country",
+        ),
+        (
+            "currency = \"USD\"\nIN = \"0.01\"\n",
+            "campaignd.toml:10: accounts[0].price_per_message.IN: must be a number",
+        ),
+        (
+            "currency = \"USD\"\nIN = -1\n",
+            "campaignd.toml:10: accounts[0].price_per_message.IN: must be the price",
+        ),
+        ("currency = \"USD\"\n", "price_per_message.default: is missing"),
+    ] {
+        let error = with(wrong).unwrap_err();
+        assert!(error.contains(complaint), "{wrong}: {error}");
+    }
+}

@@ -4,6 +4,7 @@
 //! judged elsewhere.
 
 mod canary;
+mod forecast;
 mod open_hours;
 mod recurrence;
 mod schedule;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::FieldError;
 
 pub use canary::{Canary, CanaryVerdict, LIMIT_CANARY, Sample, SampleCounts};
+pub use forecast::{Forecast, Pace};
 pub use open_hours::{OpenHours, SEARCH_DAYS};
 pub use recurrence::Recurrence;
 pub use schedule::{DEFAULT_LATE_AFTER_SECONDS, Plan, Schedule, Timeliness, in_zone, timeliness};

@@ -1,17 +1,19 @@
-//! What the first recipients would get, and how long all of it takes.
+//! What recipients would get, how long all of it takes, and what it costs.
 
 use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
 use model::{
     campaign::{OpenHours, WindowZone},
     message::render_canonical,
+    number_kind,
     recipient_zones::{self, RecipientZones, TIME_ZONE_COLUMN, ZoneDoubt},
 };
-use store::{campaigns, recipients};
+use store::{PgConnection, campaigns, recipients};
 
 use crate::{
     auth::{Caller, Role},
     definition::{self, Checked},
+    estimate::estimate,
     extract::{Body, Id},
     problem::{Answer, Problem},
     state::AppState,
@@ -20,7 +22,7 @@ use crate::{
 /// Rows that one preview shows.
 const LIMIT_ROWS: i32 = 50;
 
-/// Shows what the first recipients would get.
+/// Shows what the first recipients would get, or those that are named; how long sending takes, and what it costs.
 #[utoipa::path(
     post, path = "/campaigns/{id}/preview", tag = "campaigns", params(("id" = i64, Path)),
     request_body = ::api::PreviewRequest,
@@ -33,9 +35,6 @@ pub async fn preview(
     Body(request): Body<::api::PreviewRequest>,
 ) -> Answer<Json<::api::Preview>> {
     caller.needs(Role::Viewer)?;
-    if !(1..=LIMIT_ROWS).contains(&request.rows) {
-        return Err(Problem::field("rows", format!("must be 1 to {LIMIT_ROWS}")));
-    }
     let mut conn = state.connection().await?;
     let campaign = campaigns::get(&mut conn, id).await?.ok_or_else(|| Problem::no("campaign", id))?;
     let mut definition = campaign.definition;
@@ -44,17 +43,40 @@ pub async fn preview(
         (definition.schedule, definition.expires_at) = (None, None);
     }
     let checked = definition::check(&state, &mut conn, &mut definition).await?;
-    let rows = recipients::page_after(&mut conn, definition.audience_id, 0, i64::from(request.rows)).await?;
-    let clocks = Clocks::of(&checked, &definition, state.clock.now());
+    let rows = rows(&mut conn, definition.audience_id, &request).await?;
+    let now = state.clock.now();
+    let clocks = Clocks::of(&checked, &definition, now);
     let item = |row| {
         let mut item = item(&checked, row)?;
         item.warnings.extend(clocks.iter().filter_map(|clocks| clocks.warning(row)));
         Ok(item)
     };
     let items = rows.iter().map(item).collect::<Answer<Vec<_>>>()?;
-    let estimate = estimate(&checked, &definition);
-    let warnings = warnings(&state, &checked, &definition, &estimate);
+    let estimate = estimate(&mut conn, &checked, &definition, now).await?;
+    let warnings = warnings(&checked, &definition, &estimate, now);
     Ok(Json(::api::Preview { items, warnings, estimate }))
+}
+
+/// The rows that are asked for.
+async fn rows(
+    conn: &mut PgConnection,
+    audience_id: i64,
+    request: &::api::PreviewRequest,
+) -> Answer<Vec<recipients::Recipient>> {
+    let Some(nos) = &request.nos else {
+        if !(1..=LIMIT_ROWS).contains(&request.rows) {
+            return Err(Problem::field("rows", format!("must be 1 to {LIMIT_ROWS}")));
+        }
+        return Ok(recipients::page_after(conn, audience_id, 0, i64::from(request.rows)).await?);
+    };
+    if !(1..=LIMIT_ROWS).contains(&i32::try_from(nos.len()).unwrap_or(i32::MAX)) {
+        return Err(Problem::field("nos", format!("must name 1 to {LIMIT_ROWS} recipients")));
+    }
+    let rows = recipients::by_nos(conn, audience_id, nos).await?;
+    match nos.iter().find(|no| !rows.iter().any(|row| row.no == **no)) {
+        Some(no) => Err(Problem::field("nos", format!("the audience has no recipient {no}; the first is 1"))),
+        None => Ok(rows),
+    }
 }
 
 fn item(checked: &Checked<'_>, recipient: &recipients::Recipient) -> Answer<::api::PreviewItem> {
@@ -62,6 +84,9 @@ fn item(checked: &Checked<'_>, recipient: &recipients::Recipient) -> Answer<::ap
     let shown = render_canonical(&checked.message, &checked.columns, recipient.phone, &row)
         .map_err(Problem::fields)?;
     let mut warnings = shown.all_warnings();
+    if let Some(doubt) = number_kind::doubt(recipient.phone) {
+        warnings.push(format!("the number is {doubt}"));
+    }
     // What only the vendor's own form refuses.
     if shown.errors.is_empty()
         && let Err(error) = checked.compiled.render(recipient.phone, &row)
@@ -116,30 +141,11 @@ impl Clocks {
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    reason = "an estimate; `as` saturates"
-)]
-fn estimate(checked: &Checked<'_>, definition: &campaigns::Definition) -> ::api::Estimate {
-    let account = checked.account;
-    let of_sender = account.sender(&definition.sender).and_then(|sender| sender.messages_per_second);
-    let of_account = account.requests_per_second.map(|requests| requests * account.batch_size as f64);
-    let rates = [of_sender, of_account, definition.messages_per_second];
-    let slowest = rates.into_iter().flatten().reduce(f64::min);
-    let recipients = checked.audience.totals.accepted;
-    ::api::Estimate {
-        recipients,
-        messages_per_second: slowest,
-        seconds: slowest.map(|rate| (recipients as f64 / rate).ceil() as i64),
-    }
-}
-
 fn warnings(
-    state: &AppState,
     checked: &Checked<'_>,
     definition: &campaigns::Definition,
     estimate: &::api::Estimate,
+    now: DateTime<Utc>,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
     if !checked.compiled.facts.is_template {
@@ -148,22 +154,33 @@ fn warnings(
                 .to_owned(),
         );
     }
-    let now = state.clock.now();
-    let starts_at = definition.schedule.as_ref().and_then(|schedule| schedule.first(now).ok());
-    let starts_at = starts_at.map_or(now, |at| at.max(now));
-    if let (Some(expires_at), Some(seconds)) = (definition.expires_at, estimate.seconds)
-        && (expires_at - starts_at).num_seconds() < seconds
-    {
+    let ends_at = estimate.ends_at.unwrap_or(now);
+    if definition.expires_at.is_some_and(|expires_at| expires_at < ends_at) {
         warnings.push("at this rate it expires before everybody has been sent to".to_owned());
     }
     if definition.canary.is_some_and(|canary| i64::from(canary.recipients) >= estimate.recipients) {
         warnings.push("the canary is the whole audience: it spares nobody".to_owned());
+    }
+    let window = definition.sending_window.as_ref().and_then(|window| window.compile().ok());
+    if window.is_some_and(|window| window.zone == WindowZone::Recipient) {
+        warnings.push(
+            "the sending window follows each recipient's clock: the estimate does not know where they are, and it may take \
+             a day longer"
+                .to_owned(),
+        );
     }
     let daily = checked.account.sender(&definition.sender).and_then(|sender| sender.daily_recipients);
     if let Some(daily) = daily
         && i64::from(daily) < estimate.recipients
     {
         warnings.push(format!("the sender's limit of {daily} recipients a day makes this take several days"));
+    }
+    let unpriced = estimate.cost.iter().flat_map(|cost| &cost.by_country).filter(|one| one.amount.is_none());
+    let unpriced: i64 = unpriced.map(|one| one.recipients).sum();
+    if unpriced > 0 {
+        warnings.push(format!(
+            "the cost leaves out about {unpriced} recipients: `price_per_message` has neither their countries nor `default`"
+        ));
     }
     warnings
 }
