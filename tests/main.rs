@@ -58,6 +58,7 @@ mod the_audit_finds_what_is_wrong;
 mod the_configured_rate_is_kept;
 mod the_database_may_go_away;
 mod the_hooks_of_these_tests_act_as_told;
+mod the_list_of_suppressions_is_exported_and_imported;
 mod the_private_cluster_survives;
 mod the_proxy_of_these_tests_misbehaves_as_told;
 mod unknown_is_healed_by_evidence_only;

@@ -10,6 +10,7 @@ mod event_webhooks;
 mod events;
 mod others;
 mod reports;
+mod suppressions;
 mod tasks;
 
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub use self::{
     audiences::ImportAudience,
     error::ClientError,
     reports::TimelineFilter,
+    suppressions::{ImportSuppressions, SuppressionFilter},
     tasks::{MessageFilter, RetryFailed, TaskFilter},
 };
 

@@ -34,6 +34,9 @@ pub enum SuppressionReason {
 }
 
 impl SuppressionReason {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::OptOut, Self::Invalid, Self::Manual, Self::Complaint];
+
     /// The word of the interface.
     #[must_use]
     pub fn as_str(self) -> &'static str {

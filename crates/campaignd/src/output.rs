@@ -2,7 +2,10 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use api::client::ClientError;
+use bytes::Bytes;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
+use futures::{Stream, TryStreamExt};
 use serde::Serialize;
 
 use crate::cli::OutputFormat;
@@ -91,6 +94,16 @@ impl Output {
         }
         Ok(())
     }
+}
+
+/// Copies a file that is streamed to standard output.
+pub async fn copy(chunks: impl Stream<Item = Result<Bytes, ClientError>>) -> anyhow::Result<()> {
+    let mut chunks = std::pin::pin!(chunks);
+    let mut out = io::stdout();
+    while let Some(chunk) = chunks.try_next().await? {
+        out.write_all(&chunk)?;
+    }
+    Ok(out.flush()?)
 }
 
 fn json(out: &mut impl Write, value: &(impl Serialize + ?Sized)) -> anyhow::Result<()> {

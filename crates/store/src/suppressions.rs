@@ -68,28 +68,40 @@ impl TryFrom<SuppressionRow> for Suppression {
     }
 }
 
-/// A page of the numbers that are listed now, in their order; `reason` and `phone` narrow.
+/// What narrows a list of numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Listed for any of these reasons; empty: all.
+    pub reasons: Vec<Reason>,
+    /// Listed by this source.
+    pub source: Option<String>,
+    /// This number.
+    pub phone: Option<Phone>,
+}
+
+/// A page of the numbers that are listed now, in their order.
 ///
 /// # Errors
 /// The database did not do it.
 pub async fn list(
     conn: &mut PgConnection,
-    reason: Option<Reason>,
-    phone: Option<Phone>,
+    filter: &Filter,
     now: DateTime<Utc>,
     after: Option<i64>,
     limit: i64,
 ) -> Result<Vec<Suppression>> {
     let rows: Vec<SuppressionRow> = sql::query_as(
         "SELECT phone, reason, source, created_at, expires_at FROM suppressions
-         WHERE ($1::smallint IS NULL OR reason = $1) AND ($2::bigint IS NULL OR phone = $2)
-           AND (expires_at IS NULL OR expires_at > $3) AND phone > $4
+         WHERE (cardinality($1::smallint[]) = 0 OR reason = ANY ($1)) AND ($2::bigint IS NULL OR phone = $2)
+           AND ($3::text IS NULL OR source = $3)
+           AND (expires_at IS NULL OR expires_at > $4) AND phone > $5
            -- What stands where a phone was erased is nobody's number.
            AND phone <> 999000000000000
-         ORDER BY phone LIMIT $5",
+         ORDER BY phone LIMIT $6",
     )
-    .bind(reason.map(|reason| reason as i16))
-    .bind(phone.map(Phone::as_i64))
+    .bind(filter.reasons.iter().map(|reason| *reason as i16).collect::<Vec<_>>())
+    .bind(filter.phone.map(Phone::as_i64))
+    .bind(filter.source.as_deref())
     .bind(now)
     .bind(after.unwrap_or(0))
     .bind(limit)
@@ -99,9 +111,18 @@ pub async fn list(
     rows.into_iter().map(Suppression::try_from).collect()
 }
 
-/// Lists numbers, each once; how many were not listed before.
-///
-/// A number that is listed keeps its reason, unless that has expired or ends before the new one.
+/// A number to be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// The number.
+    pub phone: Phone,
+    /// Why.
+    pub reason: Reason,
+    /// When it ends by itself; none: never.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// Lists numbers for one reason; see [`add_all`].
 ///
 /// # Errors
 /// The database did not do it.
@@ -113,17 +134,35 @@ pub async fn add(
     expires_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> Result<u64> {
+    let listings = phones.iter().map(|phone| Listing { phone: *phone, reason, expires_at }).collect();
+    add_all(conn, listings, source, now).await
+}
+
+/// Lists numbers, each once: of two listings of one number the one that ends later holds. How many were not listed before.
+///
+/// A number that is listed keeps its reason, unless that has expired or ends before the new one.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn add_all(
+    conn: &mut PgConnection,
+    mut listings: Vec<Listing>,
+    source: &str,
+    now: DateTime<Utc>,
+) -> Result<u64> {
     // One order for all writers, so that two of them cannot wait for each other.
-    let mut digits: Vec<i64> = phones.iter().map(|phone| phone.as_i64()).collect();
-    digits.sort_unstable();
-    digits.dedup();
+    listings.sort_by_key(|one| {
+        (one.phone, std::cmp::Reverse(one.expires_at.unwrap_or(DateTime::<Utc>::MAX_UTC)))
+    });
+    listings.dedup_by_key(|one| one.phone);
     let added: i64 = sql::query_scalar(
         "WITH listed AS (
             SELECT phone FROM suppressions
             WHERE phone = ANY ($1) AND (expires_at IS NULL OR expires_at > $5)
          ), written AS (
             INSERT INTO suppressions AS s (phone, reason, source, created_at, expires_at)
-            SELECT phone, $2, $3, $5, $4 FROM UNNEST($1) AS i (phone)
+            SELECT phone, reason, $3, $5, expires_at
+            FROM UNNEST($1::bigint[], $2::smallint[], $4::timestamptz[]) AS i (phone, reason, expires_at)
             ON CONFLICT (phone) DO UPDATE
             SET reason = excluded.reason, source = excluded.source,
                 created_at = excluded.created_at, expires_at = excluded.expires_at
@@ -134,10 +173,10 @@ pub async fn add(
          )
          SELECT count(*) FROM written WHERE phone NOT IN (SELECT phone FROM listed)",
     )
-    .bind(digits)
-    .bind(reason as i16)
+    .bind(listings.iter().map(|one| one.phone.as_i64()).collect::<Vec<_>>())
+    .bind(listings.iter().map(|one| one.reason as i16).collect::<Vec<_>>())
     .bind(source)
-    .bind(expires_at)
+    .bind(listings.iter().map(|one| one.expires_at).collect::<Vec<_>>())
     .bind(now)
     .fetch_one(conn)
     .await

@@ -275,7 +275,8 @@ async fn a_person_is_erased_everywhere_but_from_the_counts() {
     // What stands in its place is on no list that is shown, and can be taken off none.
     let erased = Phone::from_digits(people::ERASED_DIGITS.cast_unsigned()).unwrap();
     assert!(!suppressions::remove(&mut conn, erased).await.unwrap());
-    let shown = suppressions::list(&mut conn, None, None, now(), None, 10).await.unwrap();
+    let shown =
+        suppressions::list(&mut conn, &suppressions::Filter::default(), now(), None, 10).await.unwrap();
     assert_eq!(shown.iter().map(|row| row.phone).collect::<Vec<_>>(), [phone]);
     assert_eq!(people::forget_withheld(&mut conn, now() + TimeDelta::days(2)).await.unwrap(), 1);
 }

@@ -417,10 +417,14 @@ async fn a_listed_number_keeps_its_reason_unless_that_ends_sooner() {
         1
     );
     assert_eq!(add(&mut conn, &[phone(3)], Reason::Manual, "api", None, now()).await.unwrap(), 0);
-    let list = suppressions::list(&mut conn, None, None, now(), None, 10).await.unwrap();
+    let list =
+        suppressions::list(&mut conn, &suppressions::Filter::default(), now(), None, 10).await.unwrap();
     let reasons: Vec<Reason> = list.iter().map(|one| one.reason).collect();
     assert_eq!(reasons, [Reason::OptOut, Reason::OptOut, Reason::Manual]);
-    let page = suppressions::list(&mut conn, None, None, now(), Some(phone(1).as_i64()), 1).await.unwrap();
+    let page =
+        suppressions::list(&mut conn, &suppressions::Filter::default(), now(), Some(phone(1).as_i64()), 1)
+            .await
+            .unwrap();
     assert_eq!(page.first().map(|one| one.phone), Some(phone(2)));
     assert!(suppressions::remove(&mut conn, phone(2)).await.unwrap());
     assert!(!suppressions::remove(&mut conn, phone(2)).await.unwrap());

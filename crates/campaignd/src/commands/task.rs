@@ -7,13 +7,12 @@ use api::{
     client::{Client, ClientError, MessageFilter, Page, RetryFailed, TaskFilter},
 };
 use clap::{Args, Subcommand, ValueEnum, builder::PossibleValuesParser};
-use futures::TryStreamExt;
 
 use super::report::{self as numbers, TimelineArgs};
 use crate::{
     cli::OutputFormat,
     context::{Context, Outcome, pages},
-    output::{Output, Record, or_blank, thousands, time_or_blank},
+    output::{Output, Record, copy, or_blank, thousands, time_or_blank},
     watch::{self, View},
 };
 
@@ -338,12 +337,7 @@ async fn report(client: &Client, args: ReportArgs, output: Output) -> anyhow::Re
         page,
     };
     if output.format() == OutputFormat::Csv && args.limit.is_none() {
-        let mut chunks = std::pin::pin!(client.messages_csv(args.id, &filter(Page::default())).await?);
-        let mut out = std::io::stdout();
-        while let Some(chunk) = chunks.try_next().await? {
-            out.write_all(&chunk)?;
-        }
-        return Ok(out.flush()?);
+        return copy(client.messages_csv(args.id, &filter(Page::default())).await?).await;
     }
     let limit = args.limit.unwrap_or(if output.is_for_programs() { 0 } else { 50 });
     let messages = pages(limit, |page| async { client.messages(args.id, &filter(page)).await }).await?;

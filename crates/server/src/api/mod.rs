@@ -15,6 +15,7 @@ mod messages;
 mod people;
 mod previews;
 mod reports;
+mod suppression_files;
 mod suppressions;
 mod tasks;
 mod trials;
