@@ -64,5 +64,6 @@ mod the_proxy_of_these_tests_misbehaves_as_told;
 mod unknown_is_healed_by_evidence_only;
 mod vendor_codes_are_acted_on;
 mod what_happens_is_told_to_a_webhook_in_order;
+mod what_is_scheduled_can_be_changed;
 mod what_is_shown_can_be_taken_away;
 mod what_stays_unknown_is_sent_again_once;

@@ -121,7 +121,8 @@ pub struct NewCampaign {
     pub launch: bool,
 }
 
-/// A change of a draft: what is named is replaced; null removes what may be absent.
+/// A change of a draft: what is named is replaced; null removes what may be absent. Of a launched campaign whose task is still
+/// scheduled, `schedule`, `sending_window`, `expires_at`, `messages_per_second` and `priority` may be changed as well.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CampaignChange {

@@ -48,14 +48,10 @@ pub(crate) async fn step(
 
 /// When a recurring campaign fires next. What was missed meanwhile is not made up for: the firing that is due stands for it.
 fn next_firing(due: &Due, schedule: &Schedule, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    schedule.cron.as_ref()?;
-    match schedule.plan() {
-        Ok(plan) => plan.next_after(due.starts_at.max(now)),
-        Err(error) => {
-            tracing::error!(campaign.id = due.campaign_id, %error, "the schedule cannot be read: it ends here");
-            None
-        }
-    }
+    schedule.next_firing(due.starts_at.max(now)).unwrap_or_else(|error| {
+        tracing::error!(campaign.id = due.campaign_id, %error, "the schedule cannot be read: it ends here");
+        None
+    })
 }
 
 fn halt(account: &str, due: &Due) -> NewHalt {

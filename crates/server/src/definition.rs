@@ -69,6 +69,26 @@ pub fn changed(mut definition: Definition, change: ::api::CampaignChange) -> Def
     definition
 }
 
+/// What may be changed of a launched campaign while its task is scheduled.
+pub const CHANGEABLE: [&str; 5] =
+    ["schedule", "sending_window", "expires_at", "messages_per_second", "priority"];
+
+/// The fields of a change that a launch has fixed.
+pub fn fixed_by_launch(change: &::api::CampaignChange) -> Vec<&'static str> {
+    let given = [
+        ("name", change.name.is_some()),
+        ("account", change.account.is_some()),
+        ("from", change.from.is_some()),
+        ("audience_id", change.audience_id.is_some()),
+        ("message", change.message.is_some()),
+        ("canary", change.canary.is_some()),
+        ("max_attempts", change.max_attempts.is_some()),
+        ("on_unknown", change.on_unknown.is_some()),
+        ("category", change.category.is_some()),
+    ];
+    given.into_iter().filter_map(|(field, is_given)| is_given.then_some(field)).collect()
+}
+
 /// What a definition means, with everything that it names.
 pub struct Checked<'a> {
     /// The account of the configuration.

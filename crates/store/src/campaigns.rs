@@ -184,6 +184,28 @@ pub async fn update_draft(conn: &mut PgConnection, id: i64, definition: &Definit
     Ok(rows == 1)
 }
 
+/// Writes anew what may be changed of a launched campaign while its task is scheduled.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn update_timing(conn: &mut PgConnection, id: i64, definition: &Definition) -> Result<bool> {
+    let rows = sql::query(
+        "UPDATE campaigns SET priority = $2, messages_per_second = $3, schedule = $4, sending_window = $5, expires_at = $6
+         WHERE id = $1 AND state = 2",
+    )
+    .bind(id)
+    .bind(definition.priority as i16)
+    .bind(definition.messages_per_second)
+    .bind(definition.schedule.as_ref().map(Json))
+    .bind(definition.sending_window.as_ref().map(Json))
+    .bind(definition.expires_at)
+    .execute(conn)
+    .await
+    .map_err(Error::database("changing a launched campaign"))?
+    .rows_affected();
+    Ok(rows == 1)
+}
+
 /// Deletes a draft; false when it is none (any more), or has had trial sends, whose results are kept.
 ///
 /// # Errors

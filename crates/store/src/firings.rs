@@ -1,7 +1,8 @@
 //! Timed tasks: which are due, and the task of a recurring campaign's next firing.
 //!
 //! A recurring campaign has one scheduled task, which is its next firing; whoever starts it writes the one after it in the same
-//! transaction. So each firing is a task of its own, once, and a campaign whose scheduled task was cancelled has ended.
+//! transaction. So each firing is a task of its own, once, and a campaign whose scheduled task was cancelled has ended, unless
+//! whoever cancelled it wrote the one after it.
 
 use chrono::{DateTime, Utc};
 use model::campaign::Schedule;
@@ -74,6 +75,43 @@ pub async fn start(conn: &mut PgConnection, task_ids: &[i64], now: DateTime<Utc>
     canaries::begin(conn, task_ids, now).await?;
     events::tasks(conn, task_ids, Some(now)).await?;
     Ok(started.rows_affected())
+}
+
+/// The campaign's scheduled task, locked; none: nothing is scheduled (any more).
+///
+/// # Errors
+/// The database did not do it.
+pub async fn hold_scheduled(conn: &mut PgConnection, campaign_id: i64) -> Result<Option<i64>> {
+    sql::query_scalar(
+        "SELECT id FROM tasks WHERE campaign_id = $1 AND state = 1 AND NOT hidden ORDER BY id LIMIT 1 FOR UPDATE",
+    )
+    .bind(campaign_id)
+    .fetch_optional(conn)
+    .await
+    .map_err(Error::database("looking for a campaign's scheduled task"))
+}
+
+/// Gives a scheduled task another time, unless none is given, and another end; false when it has started meanwhile.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn reschedule(
+    conn: &mut PgConnection,
+    task_id: i64,
+    starts_at: Option<DateTime<Utc>>,
+    expires_at: Option<DateTime<Utc>>,
+) -> Result<bool> {
+    let rows = sql::query(
+        "UPDATE tasks SET starts_at = COALESCE($2, starts_at), expires_at = $3 WHERE id = $1 AND state = 1",
+    )
+    .bind(task_id)
+    .bind(starts_at)
+    .bind(expires_at)
+    .execute(conn)
+    .await
+    .map_err(Error::database("giving a scheduled task another time"))?
+    .rows_affected();
+    Ok(rows == 1)
 }
 
 /// Writes the task of a campaign's next firing; its id. None: the audience cannot be sent to any more.

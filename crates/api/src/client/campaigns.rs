@@ -1,9 +1,10 @@
 //! `/campaigns`.
 
+use reqwest::Method;
 use serde_json::json;
 
-use super::{Client, ClientError, Page};
-use crate::{Campaign, List, NewCampaign, Preview, PreviewRequest, TaskStarted, TestRequest};
+use super::{Client, ClientError, Page, TOTAL};
+use crate::{Campaign, CampaignChange, List, NewCampaign, Preview, PreviewRequest, TaskStarted, TestRequest};
 
 impl Client {
     /// Creates a campaign, and launches it where it says so.
@@ -32,6 +33,15 @@ impl Client {
     /// As every call.
     pub async fn campaign(&self, id: i64) -> Result<Campaign, ClientError> {
         self.get(&["campaigns", &id.to_string()], &()).await
+    }
+
+    /// Changes a draft, or when a campaign is sent whose task is still scheduled.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn change_campaign(&self, id: i64, change: &CampaignChange) -> Result<Campaign, ClientError> {
+        let request = self.request(Method::PATCH, &["campaigns", &id.to_string()]);
+        self.answer(request.json(change).timeout(TOTAL)).await
     }
 
     /// Deletes a draft.

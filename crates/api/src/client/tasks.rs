@@ -95,6 +95,16 @@ impl Client {
         self.command(id, "cancel", &()).await
     }
 
+    /// The same for a task of a recurring campaign, and says what becomes of the recurrence: it goes on with the firing after
+    /// the cancelled one, or ends.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn cancel_firing(&self, id: i64, goes_on: bool) -> Result<Task, ClientError> {
+        let recurrence = if goes_on { "continue" } else { "end" };
+        self.command(id, "cancel", &[("recurrence", recurrence)]).await
+    }
+
     /// Takes the failed messages again that may be.
     ///
     /// # Errors

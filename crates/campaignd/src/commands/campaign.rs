@@ -3,7 +3,7 @@
 use std::{io::Read, path::Path, path::PathBuf};
 
 use anyhow::Context as _;
-use api::{Campaign, NewCampaign, Preview, PreviewRequest, TestRequest, client::Client};
+use api::{Campaign, CampaignChange, NewCampaign, Preview, PreviewRequest, TestRequest, client::Client};
 use clap::{Args, Subcommand};
 
 use super::{
@@ -33,6 +33,14 @@ pub enum CampaignCommand {
         /// Follow its task
         #[arg(long)]
         watch: bool,
+    },
+    /// Change a draft, or when and how fast a campaign is sent whose task is still scheduled
+    Change {
+        /// The campaign's id
+        id: i64,
+        /// The changed fields as JSON, as the HTTP interface takes them; `-` reads standard input
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
     },
     /// List the campaigns, newest first
     List {
@@ -167,6 +175,11 @@ pub async fn run(context: &Context, command: CampaignCommand) -> anyhow::Result<
                 &[format!("campaign {id} is launched as task {}", started.task_id)],
                 &started,
             )?;
+        }
+        CampaignCommand::Change { id, file } => {
+            let change: CampaignChange = serde_json::from_str(&read(&file)?)
+                .with_context(|| format!("{} is no change of a campaign", file.display()))?;
+            output.one(&client.change_campaign(id, &change).await?)?;
         }
         CampaignCommand::List { limit } => {
             let client = &client;

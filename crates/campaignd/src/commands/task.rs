@@ -1,6 +1,6 @@
 //! `task`: runs of campaigns, what becomes of them, and what an operator decides.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use api::{
     Message, MessageState, Problem, Resolution, ResolveRequest, Task,
@@ -11,8 +11,8 @@ use clap::{Args, Subcommand, ValueEnum, builder::PossibleValuesParser};
 use super::report::{self as numbers, TimelineArgs};
 use crate::{
     cli::OutputFormat,
-    context::{Context, Outcome, pages},
-    output::{Output, Record, copy, or_blank, thousands, time_or_blank},
+    context::{Context, Outcome, confirm, pages},
+    output::{Output, Record, copy, or_blank, thousands, time, time_or_blank},
     watch::{self, View},
 };
 
@@ -48,6 +48,10 @@ pub enum TaskCommand {
     Cancel {
         /// The task's id
         id: i64,
+        /// Of a recurring campaign: go on with the firing after this one, or end it all [default: cancel this task alone; a
+        /// scheduled firing is then the last]
+        #[arg(long, value_enum)]
+        recurrence: Option<Recurrence>,
     },
     /// Send again to those who failed, except invalid numbers, opt-outs, suppressed ones and bad data
     RetryFailed {
@@ -59,6 +63,9 @@ pub enum TaskCommand {
         /// Only count them
         #[arg(long)]
         dry_run: bool,
+        /// Do not ask first; on a terminal it is said how many they are, and asked
+        #[arg(long)]
+        yes: bool,
     },
     /// Decide what messages are that may or may not have reached the vendor
     Resolve(ResolveArgs),
@@ -71,6 +78,15 @@ pub enum TaskCommand {
     },
     /// How a task went, minute by minute or hour by hour
     Timeline(TimelineArgs),
+}
+
+/// What becomes of the recurring campaign whose task is cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Recurrence {
+    /// The firing after the cancelled one is scheduled.
+    Continue,
+    /// The scheduled firing is cancelled too.
+    End,
 }
 
 /// Arguments of `task list`.
@@ -277,9 +293,13 @@ pub async fn run(context: &Context, command: TaskCommand) -> anyhow::Result<Outc
             }
             answer => show(&answer?, output)?,
         },
-        TaskCommand::Cancel { id } => show(&client.cancel_task(id).await?, output)?,
-        TaskCommand::RetryFailed { id, code, dry_run } => {
-            let done = client.retry_failed(id, &RetryFailed { dry_run, code }).await?;
+        TaskCommand::Cancel { id, recurrence } => cancel(&client, id, recurrence, output).await?,
+        TaskCommand::RetryFailed { id, code, dry_run, yes } => {
+            let which = RetryFailed { dry_run, code };
+            if !dry_run && !yes && !is_agreed(&client, id, &which).await? {
+                return Ok(Outcome::Failed);
+            }
+            let done = client.retry_failed(id, &which).await?;
             let verb = if dry_run { "would be sent to again" } else { "are sent to again" };
             output.lines_or_json(&[format!("{} recipients {verb}", thousands(done.retried))], &done)?;
         }
@@ -298,6 +318,40 @@ pub async fn run(context: &Context, command: TaskCommand) -> anyhow::Result<Outc
         TaskCommand::Timeline(args) => numbers::timeline(&client, args, output).await?,
     }
     Ok(Outcome::Done)
+}
+
+/// Cancels, and says what follows where the campaign is a recurring one.
+async fn cancel(
+    client: &Client,
+    id: i64,
+    recurrence: Option<Recurrence>,
+    output: Output,
+) -> anyhow::Result<()> {
+    let task = match recurrence {
+        Some(recurrence) => client.cancel_firing(id, recurrence == Recurrence::Continue).await?,
+        None => client.cancel_task(id).await?,
+    };
+    show(&task, output)?;
+    if output.is_for_programs() {
+        return Ok(());
+    }
+    let campaign = client.campaign(task.campaign_id).await?;
+    if campaign.schedule.is_some_and(|schedule| schedule.cron.is_some()) {
+        output.say(&match campaign.next_run_at {
+            Some(next) => format!("campaign {} goes on: its next task starts at {}", campaign.id, time(next)),
+            None => format!("campaign {} has ended: nothing of it is scheduled any more", campaign.id),
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether a person agrees to send again, once it is said to how many. Programs are not asked.
+async fn is_agreed(client: &Client, id: i64, which: &RetryFailed) -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(true);
+    }
+    let counted = client.retry_failed(id, &RetryFailed { dry_run: true, ..which.clone() }).await?;
+    confirm(&format!("Send again to {} recipients?", thousands(counted.retried)), false)
 }
 
 fn names_halts(problem: &Problem) -> bool {

@@ -75,6 +75,17 @@ impl Schedule {
         self.plan()?.first(now)
     }
 
+    /// When a recurring campaign fires next, later than `after`; none: it does not recur, or has ended.
+    ///
+    /// # Errors
+    /// As [`Schedule::plan`].
+    pub fn next_firing(&self, after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, FieldError> {
+        if self.cron.is_none() {
+            return Ok(None);
+        }
+        Ok(self.plan()?.next_after(after))
+    }
+
     /// What is meant by it.
     ///
     /// `until` is the last instant at which a recurrence may fire: a firing at exactly that instant still happens. It is an

@@ -1,8 +1,9 @@
 //! `/campaigns`.
 
 use axum::{Json, extract::State, http::StatusCode};
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use store::campaigns;
+use store::{campaigns, firings};
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -134,7 +135,10 @@ async fn get(State(state): State<AppState>, caller: Caller, Id(id): Id) -> Answe
     Ok(Json(convert::campaign(campaign, state.clock.now())))
 }
 
-/// Changes a draft.
+/// Changes a draft, or when and how fast a launched campaign is sent whose task is still scheduled.
+///
+/// Of a launched campaign only `schedule`, `sending_window`, `expires_at`, `messages_per_second` and `priority` may be changed.
+/// No schedule any more: it starts at once. What limits its rate and hours holds for a firing that runs already as well.
 #[utoipa::path(
     patch, path = "/campaigns/{id}", tag = "campaigns", params(("id" = i64, Path)),
     request_body = ::api::CampaignChange,
@@ -150,16 +154,66 @@ async fn change(
     let mut tx = state.begin().await?;
     campaigns::lock(&mut tx, id).await?;
     let campaign = campaigns::get(&mut tx, id).await?.ok_or_else(|| Problem::no("campaign", id))?;
-    if campaign.state != model::campaign::CampaignState::Draft {
-        return Err(not_a_draft(&campaign));
-    }
+    let is_draft = campaign.state == model::campaign::CampaignState::Draft;
+    let scheduled = if is_draft { None } else { Some(hold_scheduled(&mut tx, &campaign, &change).await?) };
+    let is_rescheduled = change.schedule.is_some();
     let mut wanted = definition::changed(campaign.definition, change);
     definition::check(&state, &mut tx, &mut wanted).await?;
-    hold_audience(&mut tx, wanted.audience_id).await?;
-    campaigns::update_draft(&mut tx, id, &wanted).await?;
+    match scheduled {
+        None => {
+            hold_audience(&mut tx, wanted.audience_id).await?;
+            campaigns::update_draft(&mut tx, id, &wanted).await?;
+        }
+        Some(task_id) => {
+            // Not a word of the schedule: its time stays, also where firings before it were left out.
+            let starts_at =
+                if is_rescheduled { Some(first_start(&wanted, state.clock.now())?) } else { None };
+            campaigns::update_timing(&mut tx, id, &wanted).await?;
+            firings::reschedule(&mut tx, task_id, starts_at, wanted.expires_at).await?;
+            tracing::info!(campaign.id = id, task.id = task_id, starts_at = ?starts_at, "a scheduled task was changed");
+        }
+    }
     let changed = campaigns::get(&mut tx, id).await?.ok_or_else(|| Problem::no("campaign", id))?;
     commit(tx).await?;
+    if !is_draft {
+        (state.live.wake)(&changed.definition.account);
+    }
     Ok(Json(convert::campaign(changed, state.clock.now())))
+}
+
+/// When a campaign starts by its schedule; at once without any.
+fn first_start(definition: &campaigns::Definition, now: DateTime<Utc>) -> Answer<DateTime<Utc>> {
+    let first = definition.schedule.as_ref().map(|schedule| schedule.first(now)).transpose();
+    Ok(first.map_err(|error| Problem::fields(vec![error]))?.unwrap_or(now))
+}
+
+/// The scheduled task of a launched campaign, locked, if the change is one that may still be made.
+async fn hold_scheduled(
+    conn: &mut store::PgConnection,
+    campaign: &campaigns::Campaign,
+    change: &::api::CampaignChange,
+) -> Answer<i64> {
+    let fixed = definition::fixed_by_launch(change);
+    if fixed.is_empty()
+        && let Some(task_id) = firings::hold_scheduled(conn, campaign.id).await?
+    {
+        return Ok(task_id);
+    }
+    let why = if fixed.is_empty() { "none of its tasks is scheduled any more" } else { "the rest is fixed" };
+    let detail = format!(
+        "campaign {} has been launched: while its task is scheduled, {} may be changed; {why}",
+        campaign.id,
+        definition::CHANGEABLE.join(", ")
+    );
+    let message = "is fixed by the launch";
+    let fields = fixed
+        .into_iter()
+        .map(|field| ::api::ProblemField { field: field.to_owned(), message: message.to_owned() });
+    let problem = Problem::conflict(detail).with_errors(fields.collect());
+    Err(match campaign.task_id {
+        Some(task_id) => problem.with_task(task_id),
+        None => problem,
+    })
 }
 
 /// Deletes a draft.
@@ -184,7 +238,7 @@ async fn delete(State(state): State<AppState>, caller: Caller, Id(id): Id) -> An
 }
 
 fn not_a_draft(campaign: &campaigns::Campaign) -> Problem {
-    let detail = format!("campaign {} has been launched: only drafts may be changed or deleted", campaign.id);
+    let detail = format!("campaign {} has been launched: only drafts may be deleted", campaign.id);
     let problem = Problem::conflict(detail);
     match campaign.task_id {
         Some(task_id) => problem.with_task(task_id),

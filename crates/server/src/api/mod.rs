@@ -3,6 +3,7 @@
 mod accounts;
 mod audiences;
 mod campaigns;
+mod cancellations;
 mod codes;
 mod decisions;
 mod event_webhooks;

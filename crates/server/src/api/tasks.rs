@@ -10,7 +10,7 @@ use store::{
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{decisions, events};
+use super::{cancellations, decisions, events};
 use crate::{
     auth::{Caller, Role},
     convert,
@@ -26,7 +26,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(get))
         .routes(routes!(pause))
         .routes(routes!(resume))
-        .routes(routes!(cancel))
+        .routes(routes!(cancellations::cancel))
         .routes(routes!(events::events))
         .routes(routes!(decisions::retry_failed))
         .routes(routes!(decisions::resolve))
@@ -128,19 +128,6 @@ async fn pause(
     Id(id): Id,
 ) -> Answer<(StatusCode, Json<::api::Task>)> {
     command(&state, caller, id, Command::Pause, false).await
-}
-
-/// Takes nobody more, for good. What is open ends normally.
-#[utoipa::path(
-    post, path = "/tasks/{id}/cancel", tag = "tasks", params(("id" = i64, Path)),
-    responses((status = 202, body = ::api::Task))
-)]
-async fn cancel(
-    State(state): State<AppState>,
-    caller: Caller,
-    Id(id): Id,
-) -> Answer<(StatusCode, Json<::api::Task>)> {
-    command(&state, caller, id, Command::Cancel, false).await
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
