@@ -23,6 +23,7 @@ pub mod report;
 pub mod retry;
 pub mod status;
 pub mod task;
+pub mod template;
 pub mod verdict;
 pub mod watch;
 
