@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::Halt;
+use crate::{Halt, VendorEvent};
 
 /// An account of the configuration, and how it fares.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -34,6 +34,9 @@ pub struct Account {
     pub breaker: Breaker,
     /// What stands still in it.
     pub halts: Vec<Halt>,
+    /// What its vendor last told of templates, numbers or the account; null: nothing yet.
+    #[serde(default)]
+    pub last_event: Option<VendorEvent>,
 }
 
 /// A business number of an account.
@@ -43,8 +46,20 @@ pub struct Sender {
     pub from: String,
     /// Its limit of messages a second; null: none.
     pub messages_per_second: Option<f64>,
-    /// Its limit of distinct recipients in 24 hours; null: none.
+    /// Its configured limit of distinct recipients in 24 hours; null: none.
     pub daily_recipients: Option<i64>,
+    /// The smaller of that and what its vendor told; null: no limit is known.
+    #[serde(default)]
+    pub effective_daily_recipients: Option<i64>,
+    /// The vendor's word for its limit, such as TIER_10K; null: not told.
+    #[serde(default)]
+    pub tier: Option<String>,
+    /// The vendor's word for its quality, such as FLAGGED; null: not told.
+    #[serde(default)]
+    pub quality: Option<String>,
+    /// When the vendor told these.
+    #[serde(default)]
+    pub told_at: Option<chrono::DateTime<chrono::Utc>>,
 }
 
 /// How an account fares, in one word.

@@ -12,6 +12,7 @@ mod others;
 mod reports;
 mod suppressions;
 mod tasks;
+mod templates;
 
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ pub use self::{
     reports::TimelineFilter,
     suppressions::{ImportSuppressions, SuppressionFilter},
     tasks::{MessageFilter, RetryFailed, TaskFilter},
+    templates::{EventFilter, TemplateFilter},
 };
 
 /// How long a connection may take.

@@ -8,6 +8,7 @@ pub mod campaign;
 pub mod client;
 pub mod code;
 pub mod event_webhook;
+pub mod event;
 pub mod halt;
 pub mod inbound;
 pub mod list;
@@ -18,6 +19,7 @@ pub mod problem;
 pub mod report;
 pub mod suppression;
 pub mod task;
+pub mod template;
 
 pub use account::{Account, AccountHealth, Breaker, Sender};
 pub use audience::{Audience, AudienceStatus, Rows};
@@ -27,6 +29,7 @@ pub use campaign::{
 };
 pub use code::Code;
 pub use event_webhook::{EventDeadLetter, EventTest, EventWebhook, RedriveRequest, Redriven};
+pub use event::{VendorEvent, VendorEventKind};
 pub use halt::{Halt, HaltScope};
 pub use inbound::Inbound;
 pub use list::List;
@@ -40,3 +43,4 @@ pub use task::{
     CanaryState, Counts, Resolution, ResolveRequest, Resolved, RetriedFailed, Task, TaskCanary, TaskError,
     TaskState, WaitingFor,
 };
+pub use template::{NewTemplate, Template, TemplateDeleted, TemplateSource, TemplateStatus, TemplatesSynced};

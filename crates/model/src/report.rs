@@ -14,8 +14,8 @@ pub enum News {
     Inbound(Inbound),
     /// A person told WhatsApp whether marketing is wanted, by the platform's own switch.
     Preference(Preference),
-    /// A template or an account changed at the vendor.
-    Event(AccountEvent),
+    /// A template, a business number or an account changed at the vendor.
+    Event(Event),
 }
 
 /// How far a message has come, or that it failed.
@@ -116,17 +116,57 @@ pub struct Preference {
 
 /// A change at the vendor that concerns more than one message.
 #[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// When, by the vendor's clock.
+    pub at: Option<DateTime<Utc>>,
+    /// What changed.
+    pub what: AccountEvent,
+}
+
+/// What changed at the vendor.
+#[derive(Clone, Debug, PartialEq)]
 pub enum AccountEvent {
     /// A template was approved, rejected, paused or disabled.
     Template {
         /// The template's name.
         name: String,
-        /// Its language.
+        /// Its language; empty: not told.
         language: String,
         /// The vendor's word, upper case: `APPROVED`, `REJECTED`, `PAUSED` …
         event: String,
         /// The vendor's reason.
         reason: Option<String>,
+    },
+    /// People like a template more or less than before.
+    TemplateQuality {
+        /// The template's name.
+        name: String,
+        /// Its language; empty: not told.
+        language: String,
+        /// The vendor's word: `GREEN`, `YELLOW`, `RED` …
+        quality: String,
+        /// What it was before.
+        previous: Option<String>,
+    },
+    /// The quality or the limit of a business number changed.
+    Number {
+        /// The number as people see it.
+        number: String,
+        /// The vendor's word: `FLAGGED`, `UPGRADE` …
+        event: String,
+        /// To how many people it may write in a day, in the vendor's word: `TIER_10K`.
+        tier: Option<String>,
+    },
+    /// The account changed.
+    Account {
+        /// The business number that is named, or nothing.
+        number: String,
+        /// The vendor's word.
+        event: String,
+        /// What else it says.
+        detail: Option<String>,
+        /// Whether messages may be sent after it.
+        standing: Standing,
     },
     /// Something else, kept as it came.
     Other {
@@ -135,6 +175,34 @@ pub enum AccountEvent {
         /// The vendor's word for what happened.
         event: String,
     },
+}
+
+/// What a change makes of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It may not send any more.
+    Restricted {
+        /// When that ends by itself, where told.
+        until: Option<DateTime<Utc>>,
+    },
+    /// It may send again.
+    Restored,
+    /// As before.
+    Unchanged,
+}
+
+/// How many people a number may write to within 24 hours, by the vendor's word for its tier: `TIER_250`, `TIER_10K`. None:
+/// without limit, or a word that names no number.
+#[must_use]
+pub fn daily_recipients_of_tier(tier: &str) -> Option<u32> {
+    let word = tier.trim().to_ascii_uppercase();
+    let amount = word.strip_prefix("TIER_").unwrap_or(&word);
+    let (digits, factor) = match amount.as_bytes().last()? {
+        b'K' => (&amount[..amount.len() - 1], 1_000),
+        b'M' => (&amount[..amount.len() - 1], 1_000_000),
+        _ => (amount, 1),
+    };
+    digits.parse::<u32>().ok()?.checked_mul(factor)
 }
 
 #[cfg(test)]
@@ -147,6 +215,25 @@ mod tests {
         assert_eq!(Correlation::decode(&correlation.encode()), Some(correlation));
         for text in ["", "Order12", "c1.1.2", "c1.1.2.3.4", "c1.a.2.3", "c2.1.2.3"] {
             assert_eq!(Correlation::decode(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_tier_names_a_number_or_none() {
+        for (tier, expected) in [
+            ("TIER_50", Some(50)),
+            ("TIER_1K", Some(1_000)),
+            ("tier_100k", Some(100_000)),
+            ("TIER_1M", Some(1_000_000)),
+            ("250", Some(250)),
+            ("TIER_UNLIMITED", None),
+            ("TIER_NOT_SET", None),
+            ("TIER_", None),
+            ("", None),
+            ("TIER_99999999K", None),
+            ("TIER_é", None),
+        ] {
+            assert_eq!(daily_recipients_of_tier(tier), expected, "{tier}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use model::{
-    report::{AccountEvent, Inbound, News, Preference, StatusReport},
+    report::{Event, Inbound, News, Preference, StatusReport},
     watch::Watch,
 };
 use store::{
@@ -19,7 +19,7 @@ use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    LOOK, Shared,
+    LOOK, Shared, events,
     failed::Failures,
     people,
     round::{Received, Round},
@@ -40,8 +40,6 @@ const GATHER: Duration = Duration::from_millis(100);
 /// Steps that may fail on their values before their entries are applied one by one, and an entry before it is passed
 /// over.
 const FAILURES: u32 = 3;
-/// A template that the vendor disabled is not lifted by an approval.
-const TEMPLATE_DISABLED: &str = "132016";
 
 /// Applies one account's inbox while this node owns the account.
 pub(crate) struct Applier {
@@ -192,7 +190,7 @@ impl Applier {
                     News::Status(report) => step.received.push((report, entry.received_at)),
                     News::Inbound(message) => step.people.push((message, entry.received_at)),
                     News::Preference(preference) => step.preferences.push((preference, entry.received_at)),
-                    News::Event(event) => step.events.push(event),
+                    News::Event(event) => step.events.push((event, entry.received_at)),
                 }
             }
         }
@@ -219,7 +217,7 @@ impl Applier {
         let now = self.shared.clock.now();
         let fresh = people::keep(conn, account, &step.people, now).await?;
         people::obey(conn, &self.shared.reply_words, &fresh, &step.preferences, now).await?;
-        apply_events(conn, &self.lease, &step.events).await?;
+        let may_run_on = events::apply(conn, &self.shared, account, &step.events, now).await?;
         effects::apply(conn, &failures.effects, now).await?;
         if !inbox::advance(conn, account, &step.entries).await? {
             return Ok(false);
@@ -231,7 +229,7 @@ impl Applier {
         for (scope, sender) in slow_downs {
             (self.shared.slow_down)(account, scope, &sender);
         }
-        if !retried.is_empty() {
+        if may_run_on || !retried.is_empty() {
             (self.shared.wake_dispatcher)(account);
         }
         if let Some(watch) = observed {
@@ -264,7 +262,7 @@ struct Step {
     received: Vec<Received>,
     people: Vec<(Inbound, DateTime<Utc>)>,
     preferences: Vec<(Preference, DateTime<Utc>)>,
-    events: Vec<AccountEvent>,
+    events: Vec<(Event, DateTime<Utc>)>,
     entries: Vec<Entry>,
     is_full: bool,
 }
@@ -308,28 +306,4 @@ pub(crate) async fn apply_reports(
     }
     early::keep(conn, &lease.account, &early).await?;
     Ok(true)
-}
-
-/// A template that is approved again lets its tasks run on.
-async fn apply_events(conn: &mut PgConnection, lease: &Lease, events: &[AccountEvent]) -> store::Result<()> {
-    for event in events {
-        match event {
-            AccountEvent::Template { name, language, event, .. } if event == "APPROVED" => {
-                let template = format!("{name}/{language}");
-                effects::lift_template(conn, &lease.account, &template, TEMPLATE_DISABLED).await?;
-            }
-            AccountEvent::Template { name, event, .. } => {
-                tracing::warn!(
-                    account.name = lease.account,
-                    template = name,
-                    event,
-                    "the vendor changed a template"
-                );
-            }
-            AccountEvent::Other { field, event } => {
-                tracing::warn!(account.name = lease.account, field, event, "the vendor changed the account");
-            }
-        }
-    }
-    Ok(())
 }

@@ -8,6 +8,7 @@ pub mod inbox;
 mod apply;
 mod canary;
 mod chores;
+mod events;
 mod failed;
 mod firings;
 mod owned;
@@ -48,6 +49,8 @@ pub struct Setup {
     pub random: Random,
     /// Every account's vendor.
     pub vendors: HashMap<String, Vendor>,
+    /// Every account's business numbers, as the configuration writes them.
+    pub senders: HashMap<String, Vec<String>>,
     /// The accounts that this node owns, as they change.
     pub leases: watch::Receiver<Vec<Lease>>,
     /// Told when a callback says that a scope of an account is too fast: (account, scope, sender).
@@ -85,6 +88,7 @@ struct Shared {
     clock: Clock,
     random: Random,
     vendors: HashMap<String, Vendor>,
+    senders: HashMap<String, Vec<String>>,
     records: Records,
     slow_down: SlowDown,
     wake_dispatcher: Arc<dyn Fn(&str) + Send + Sync>,
@@ -124,6 +128,7 @@ impl Reconciler {
             clock: setup.clock,
             random: setup.random,
             vendors: setup.vendors,
+            senders: setup.senders,
             records,
             slow_down: setup.slow_down,
             wake_dispatcher: setup.wake_dispatcher,

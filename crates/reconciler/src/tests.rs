@@ -108,6 +108,7 @@ pub(crate) fn shared(database: &TestDatabase, account: &str) -> Shared {
         late_after: Duration::from_secs(3_600),
         reply_words: model::reply_words::ReplyWords::default(),
         events: Vec::new(),
+        senders: HashMap::new(),
         slow_down: Arc::new(|_, _, _| {}),
         wake_dispatcher: Arc::new(|_| {}),
         steps: Semaphore::new(AT_ONCE),
@@ -257,6 +258,7 @@ async fn an_account_that_stands_still_keeps_no_other_waiting() {
         late_after: Duration::from_secs(3600),
         reply_words: model::reply_words::ReplyWords::default(),
         events: Vec::new(),
+        senders: HashMap::new(),
     });
     let state = async |task_id| message(&mut database.connect().await, task_id, 1).await.0;
     let is_blocked = async || {

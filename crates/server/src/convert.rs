@@ -32,6 +32,12 @@ macro_rules! same_words {
     };
 }
 
+mod templates;
+
+pub use templates::{
+    event_kind_of, listed_template, new_template, template, template_status_of, vendor_event,
+};
+
 same_words!(
     campaign_state,
     campaign_state_of,

@@ -143,6 +143,26 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
     }
 }
 
+/// The two parts of the path that vary, as texts.
+pub struct Segments(pub String, pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segments {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let unreadable = |_| Problem::new(StatusCode::NOT_FOUND, "the path is no UTF-8: nothing is there");
+        let Path((first, second)) =
+            Path::<(String, String)>::from_request_parts(parts, state).await.map_err(unreadable)?;
+        if first.contains('\0') || second.contains('\0') {
+            return Err(Problem::new(
+                StatusCode::NOT_FOUND,
+                "the path holds the character U+0000: nothing is there",
+            ));
+        }
+        Ok(Self(first, second))
+    }
+}
+
 /// The id in the path.
 pub struct Id(pub i64);
 

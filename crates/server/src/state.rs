@@ -10,7 +10,7 @@ use scheduler::import::Importer;
 use store::{Database, PgTransaction, PoolConnection, Postgres};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use vendors::AccountConfig;
+use vendors::{Account, AccountConfig};
 
 use crate::{auth::AdminToken, metrics::Counters};
 
@@ -27,6 +27,8 @@ pub struct Parts {
     pub clock: Clock,
     /// The accounts of the configuration.
     pub accounts: Vec<AccountConfig>,
+    /// Their clients, by name: for what a person asks a vendor, never for sending.
+    pub clients: HashMap<String, Arc<Account>>,
     /// Where this daemon is reached from outside.
     pub public_url: Option<String>,
     /// The administrator's token; none: nobody is let in.
@@ -52,6 +54,7 @@ pub struct Shared {
     pub(crate) database: Database,
     pub(crate) clock: Clock,
     pub(crate) accounts: Vec<AccountConfig>,
+    pub(crate) clients: HashMap<String, Arc<Account>>,
     pub(crate) public_url: Option<String>,
     pub(crate) admin_token: Option<AdminToken>,
     pub(crate) importer: Importer,
@@ -78,6 +81,7 @@ impl AppState {
             database: parts.database,
             clock: parts.clock,
             accounts: parts.accounts,
+            clients: parts.clients,
             public_url: parts.public_url,
             admin_token: parts.admin_token,
             importer: parts.importer,

@@ -5,7 +5,11 @@ use chrono::{DateTime, Utc};
 use model::disposition::Scope;
 use sqlx::{FromRow, PgConnection};
 
-use crate::{Error, Result, effects::scope_number, events, sql};
+use crate::{
+    Error, Result,
+    effects::{NewHalt, scope_number},
+    events, sql,
+};
 
 /// Something that stands still.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,4 +166,60 @@ pub async fn lift_of(conn: &mut PgConnection, scope: Scope, account: &str, value
         events::tasks_of(conn, account, None).await?;
     }
     Ok(rows == 1)
+}
+
+/// Halts a template by what its vendor told. A halt that stands says from now on what is told, unless its code is
+/// `stronger`; whether anything is new.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn halt_template(
+    conn: &mut PgConnection,
+    halt: &NewHalt,
+    stronger: &str,
+    now: DateTime<Utc>,
+) -> Result<u64> {
+    let rows = sql::query(
+        "INSERT INTO halts AS h (scope, account, value, code, reason, remedy, since, lifts_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+         ON CONFLICT (account, scope, value) DO UPDATE
+         SET code = excluded.code, reason = excluded.reason, remedy = excluded.remedy, lifts_at = excluded.lifts_at
+         WHERE h.code <> $9",
+    )
+    .bind(scope_number(Scope::Template))
+    .bind(&halt.account)
+    .bind(&halt.value)
+    .bind(&halt.code)
+    .bind(&halt.reason)
+    .bind(&halt.remedy)
+    .bind(now)
+    .bind(halt.lifts_at)
+    .bind(stronger)
+    .execute(&mut *conn)
+    .await
+    .map_err(Error::database("halting a template"))?
+    .rows_affected();
+    if rows > 0 {
+        events::tasks_of(conn, &halt.account, Some(now)).await?;
+    }
+    Ok(rows)
+}
+
+/// Lifts an account's own halt when this code brought it; whether it did.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn lift_account(conn: &mut PgConnection, account: &str, code: &str) -> Result<bool> {
+    let rows = sql::query("DELETE FROM halts WHERE account = $1 AND scope = $2 AND code = $3")
+        .bind(account)
+        .bind(scope_number(Scope::Account))
+        .bind(code)
+        .execute(&mut *conn)
+        .await
+        .map_err(Error::database("lifting an account's halt"))?
+        .rows_affected();
+    if rows > 0 {
+        events::tasks_of(conn, account, None).await?;
+    }
+    Ok(rows > 0)
 }

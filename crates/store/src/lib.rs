@@ -37,9 +37,11 @@ pub mod replies;
 pub mod reports;
 pub mod retention;
 pub mod runs;
+pub mod sender_limits;
 mod sql;
 pub mod suppressions;
 pub mod tasks;
+pub mod templates;
 #[doc(hidden)]
 pub mod testing;
 pub mod timelines;
@@ -47,6 +49,7 @@ pub mod trials;
 pub mod troubles;
 pub mod unknown;
 mod windows;
+pub mod vendor_events;
 
 pub use database::{Database, Kept};
 pub use error::{Error, Result};

@@ -66,6 +66,18 @@ impl Vendor {
         }
     }
 
+    /// Whether the vendor lists and creates templates when it is called; elsewhere they are entered by hand.
+    #[must_use]
+    pub fn keeps_templates(self) -> bool {
+        self != Self::Exotel
+    }
+
+    /// Whether the vendor deletes templates when it is called: all languages of a name.
+    #[must_use]
+    pub fn deletes_templates(self) -> bool {
+        self == Self::SobotIo
+    }
+
     /// Whether each call names the URL for its callbacks; elsewhere it is registered with the vendor by hand.
     #[must_use]
     pub fn takes_callback_url_per_call(self) -> bool {

@@ -4,11 +4,13 @@
 //! never fails and always cuts alike, so that an id in an answer and the same id in a callback stay equal.
 
 use model::{
-    report::{AccountEvent, Inbound, News, ReportedOutcome, StatusReport},
+    report::{AccountEvent, Event, Inbound, News, ReportedOutcome, StatusReport},
     verdict::{Failure, Verdict},
 };
 
-use crate::SendRecord;
+use serde_json::Value;
+
+use crate::{SendRecord, VendorTemplate};
 
 /// Characters of a vendor's id.
 const ID_CHARS: usize = 512;
@@ -33,19 +35,41 @@ pub fn news(mut news: News) -> News {
             cut(kind, WORD_CHARS);
             cut_some(text, TEXT_CHARS);
         }
-        News::Event(AccountEvent::Template { name, language, event, reason }) => {
+        News::Preference(_) => {}
+        News::Event(Event { what, .. }) => event(what),
+    }
+    news
+}
+
+fn event(event: &mut AccountEvent) {
+    match event {
+        AccountEvent::Template { name, language, event, reason } => {
             cut(name, ID_CHARS);
             cut(language, WORD_CHARS);
             cut(event, WORD_CHARS);
             cut_some(reason, REASON_CHARS);
         }
-        News::Preference(_) => {}
-        News::Event(AccountEvent::Other { field, event }) => {
+        AccountEvent::TemplateQuality { name, language, quality, previous } => {
+            cut(name, ID_CHARS);
+            cut(language, WORD_CHARS);
+            cut(quality, WORD_CHARS);
+            cut_some(previous, WORD_CHARS);
+        }
+        AccountEvent::Number { number, event, tier } => {
+            cut(number, WORD_CHARS);
+            cut(event, WORD_CHARS);
+            cut_some(tier, WORD_CHARS);
+        }
+        AccountEvent::Account { number, event, detail, .. } => {
+            cut(number, WORD_CHARS);
+            cut(event, WORD_CHARS);
+            cut_some(detail, REASON_CHARS);
+        }
+        AccountEvent::Other { field, event } => {
             cut(field, WORD_CHARS);
             cut(event, REASON_CHARS);
         }
     }
-    news
 }
 
 /// Only what can be kept of the verdict on a call.
@@ -70,6 +94,36 @@ pub fn record(mut record: SendRecord) -> SendRecord {
     cut_some(&mut record.template_language, WORD_CHARS);
     outcome(&mut record.outcome);
     record
+}
+
+/// Characters of one text in a template.
+const PART_CHARS: usize = 4_096;
+/// Levels of a template's components: deeper ones are cut off.
+const DEPTH: usize = 16;
+
+/// Only what can be kept of a template.
+pub fn template(mut template: VendorTemplate) -> VendorTemplate {
+    cut(&mut template.name, ID_CHARS);
+    cut(&mut template.language, WORD_CHARS);
+    cut(&mut template.status_word, WORD_CHARS);
+    cut_some(&mut template.quality, WORD_CHARS);
+    cut_some(&mut template.reason, REASON_CHARS);
+    cut_some(&mut template.vendor_id, ID_CHARS);
+    cut_within(&mut template.components, DEPTH);
+    template
+}
+
+fn cut_within(value: &mut Value, depth: usize) {
+    match value {
+        Value::String(text) => cut(text, PART_CHARS),
+        Value::Array(_) | Value::Object(_) if depth == 0 => *value = Value::Null,
+        Value::Array(items) => items.iter_mut().for_each(|item| cut_within(item, depth - 1)),
+        Value::Object(members) => {
+            members.retain(|key, _| !key.contains('\0'));
+            members.values_mut().for_each(|member| cut_within(member, depth - 1));
+        }
+        _ => {}
+    }
 }
 
 fn outcome(outcome: &mut ReportedOutcome) {

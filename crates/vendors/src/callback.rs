@@ -5,7 +5,7 @@
 
 use model::{
     Phone,
-    report::{AccountEvent, Inbound, News, ReportedOutcome},
+    report::{AccountEvent, Event, Inbound, News, ReportedOutcome},
 };
 use serde_json::{Map, Value};
 
@@ -13,6 +13,7 @@ use self::plain::Plain;
 use crate::{Vendor, bounds, codes, exotel, read, sobot_in, sobot_io};
 
 pub(crate) mod cloud;
+mod cloud_events;
 mod plain;
 
 /// A callback that cannot be read at all.
@@ -81,7 +82,8 @@ fn parse_with_care(vendor: Vendor, body: &[u8]) -> Result<Vec<News>, MalformedCa
 
 /// Something that is kept as it came because nothing else can be made of it.
 pub(crate) fn other(field: &str, event: impl Into<String>) -> News {
-    News::Event(AccountEvent::Other { field: field.to_owned(), event: read::brief(&event.into()) })
+    let what = AccountEvent::Other { field: field.to_owned(), event: read::brief(&event.into()) };
+    News::Event(Event { at: None, what })
 }
 
 /// A well-formed object of no known shape, by its keys.

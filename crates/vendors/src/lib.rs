@@ -12,6 +12,7 @@ pub mod measured;
 pub mod prices;
 pub mod records;
 pub mod secret;
+pub mod templates;
 
 mod bounds;
 mod connections;
@@ -38,6 +39,7 @@ pub use codes::CodeEntry;
 pub use http::NotConnected;
 pub use records::{RecordPage, RecordQuery, RecordsError, SendRecord};
 pub use secret::Secret;
+pub use templates::{NewTemplate, TemplatesError, VendorTemplate};
 
 /// A campaign's message in its vendor's form, with the placeholders still open. Made once per task.
 #[derive(Debug)]
@@ -80,9 +82,9 @@ pub struct Account {
 
 #[derive(Debug)]
 enum Client {
-    Exotel(exotel::Client),
+    Exotel(Box<exotel::Client>),
     SobotIo(Box<sobot_io::Client>),
-    SobotIn(sobot_in::Client),
+    SobotIn(Box<sobot_in::Client>),
 }
 
 impl Account {
@@ -99,14 +101,14 @@ impl Account {
     ) -> Result<Self, NotConnected> {
         let http = http::Http::new(config, clock)?;
         let client = match &config.credentials {
-            Credentials::Exotel { account_sid, api_key, api_token } => {
-                Client::Exotel(exotel::Client::new(http, account_sid, api_key, api_token, callback_url)?)
-            }
+            Credentials::Exotel { account_sid, api_key, api_token } => Client::Exotel(Box::new(
+                exotel::Client::new(http, account_sid, api_key, api_token, callback_url)?,
+            )),
             Credentials::SobotIo { app_id, app_key, waba_id } => {
                 Client::SobotIo(Box::new(sobot_io::Client::new(http, app_id, app_key, waba_id)?))
             }
             Credentials::SobotIn { access_key, secret_key } => {
-                Client::SobotIn(sobot_in::Client::new(http, access_key, secret_key)?)
+                Client::SobotIn(Box::new(sobot_in::Client::new(http, access_key, secret_key)?))
             }
         };
         Ok(Self {
@@ -210,6 +212,44 @@ impl Account {
                 Ok(RecordPage { records, ..page })
             }
             Client::Exotel(_) | Client::SobotIn(_) => Err(RecordsError::KeepsNone),
+        }
+    }
+}
+
+impl Account {
+    /// All templates that the vendor lists.
+    ///
+    /// # Errors
+    /// The vendor has no such call, cannot be reached, refuses, or answers what cannot be read.
+    pub async fn list_templates(&self) -> Result<Vec<VendorTemplate>, TemplatesError> {
+        let listed = match &self.client {
+            Client::SobotIo(client) => client.list_templates().await?,
+            Client::SobotIn(client) => client.list_templates().await?,
+            Client::Exotel(_) => return Err(TemplatesError::NoCall),
+        };
+        Ok(listed.into_iter().map(bounds::template).collect())
+    }
+
+    /// Creates a template at the vendor; its id there, where told. WhatsApp has yet to approve it.
+    ///
+    /// # Errors
+    /// The vendor has no such call, cannot express the template, cannot be reached or refuses.
+    pub async fn create_template(&self, new: &NewTemplate) -> Result<Option<String>, TemplatesError> {
+        match &self.client {
+            Client::SobotIo(client) => client.create_template(new).await,
+            Client::SobotIn(client) => client.create_template(new).await,
+            Client::Exotel(_) => Err(TemplatesError::NoCall),
+        }
+    }
+
+    /// Deletes a template at the vendor, in all its languages.
+    ///
+    /// # Errors
+    /// The vendor has no such call, cannot be reached or refuses.
+    pub async fn delete_template(&self, name: &str) -> Result<(), TemplatesError> {
+        match &self.client {
+            Client::SobotIo(client) => client.delete_template(name).await,
+            Client::SobotIn(_) | Client::Exotel(_) => Err(TemplatesError::NoCall),
         }
     }
 }

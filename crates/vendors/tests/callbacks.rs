@@ -6,7 +6,7 @@
 #[path = "support/mod.rs"]
 mod support;
 
-use model::report::{AccountEvent, News, ReportedOutcome};
+use model::report::{AccountEvent, Event, News, ReportedOutcome};
 use vendors::{Vendor, callback};
 
 /// The documents write words and masks where numbers stand in life.
@@ -162,13 +162,28 @@ fn longest(news: &News) -> Vec<(String, usize)> {
             texts
         }
         News::Preference(_) => Vec::new(),
-        News::Event(AccountEvent::Template { name, language, event, reason }) => {
-            let mut texts = vec![(name.clone(), 512), (language.clone(), 64), (event.clone(), 64)];
-            texts.extend(some(reason, 500));
-            texts
-        }
-        News::Event(AccountEvent::Other { field, event }) => vec![(field.clone(), 64), (event.clone(), 500)],
+        News::Event(Event { what, .. }) => longest_of_event(what),
     }
+}
+
+fn longest_of_event(event: &AccountEvent) -> Vec<(String, usize)> {
+    let (mut texts, rest) = match event.clone() {
+        AccountEvent::Template { name, language, event, reason } => {
+            (vec![(name, 512), (language, 64), (event, 64)], reason.map(|reason| (reason, 500)))
+        }
+        AccountEvent::TemplateQuality { name, language, quality, previous } => {
+            (vec![(name, 512), (language, 64), (quality, 64)], previous.map(|previous| (previous, 64)))
+        }
+        AccountEvent::Number { number, event, tier } => {
+            (vec![(number, 64), (event, 64)], tier.map(|tier| (tier, 64)))
+        }
+        AccountEvent::Account { number, event, detail, .. } => {
+            (vec![(number, 64), (event, 64)], detail.map(|detail| (detail, 500)))
+        }
+        AccountEvent::Other { field, event } => (vec![(field, 64), (event, 500)], None),
+    };
+    texts.extend(rest);
+    texts
 }
 
 #[test]

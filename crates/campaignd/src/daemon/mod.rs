@@ -68,6 +68,10 @@ pub async fn run(parts: Parts, stop: CancellationToken) -> anyhow::Result<()> {
         database: database.clone(),
         clock: clock.clone(),
         accounts: config.accounts.clone(),
+        clients: accounts
+            .iter()
+            .map(|(account, client)| (account.name.clone(), Arc::clone(client)))
+            .collect(),
         public_url: config.server.public_url.clone(),
         admin_token: config.admin_token.as_ref().and_then(|token| AdminToken::new(token.expose())),
         importer: importer.clone(),
@@ -182,6 +186,7 @@ fn work(
         clock: clock.clone(),
         random: random.clone(),
         vendors: config.accounts.iter().map(|account| (account.name.clone(), account.vendor)).collect(),
+        senders: config.accounts.iter().map(senders_of).collect(),
         leases: dispatcher.leases(),
         slow_down: dispatcher.slow_down(),
         wake_dispatcher: dispatcher.wake(),
@@ -193,6 +198,10 @@ fn work(
     let reconciler = Reconciler::start_asking(setup, records);
     running.set(&dispatcher, clock);
     (dispatcher, reconciler)
+}
+
+fn senders_of(account: &AccountConfig) -> (String, Vec<String>) {
+    (account.name.clone(), account.senders.iter().map(|sender| sender.from.clone()).collect())
 }
 
 fn append_to(inbox: &Inbox) -> InboxAppend {

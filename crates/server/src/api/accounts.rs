@@ -2,9 +2,13 @@
 
 use axum::{Json, extract::State};
 use model::disposition::Scope;
-use store::{PgConnection, halts};
+use store::{
+    PgConnection, halts,
+    sender_limits::{self, SenderLimit},
+    vendor_events,
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
-use vendors::AccountConfig;
+use vendors::{AccountConfig, SenderConfig};
 
 use super::PageParams;
 use crate::{
@@ -64,6 +68,8 @@ async fn get(
 async fn show(state: &AppState, conn: &mut PgConnection, account: &AccountConfig) -> Answer<::api::Account> {
     let live = (state.live.account)(&account.name);
     let halts = halts::list(conn, Some(&account.name), None, LIMIT_HALTS).await?;
+    let limits = sender_limits::of_account(conn, &account.name).await?;
+    let last_event = vendor_events::list(conn, Some(&account.name), None, None, 1).await?.into_iter().next();
     let stands_still = halts.iter().any(|halt| matches!(halt.scope, Scope::Account | Scope::Sender));
     let health = if stands_still {
         ::api::AccountHealth::Halted
@@ -83,11 +89,7 @@ async fn show(state: &AppState, conn: &mut PgConnection, account: &AccountConfig
         senders: account
             .senders
             .iter()
-            .map(|sender| ::api::Sender {
-                from: sender.from.clone(),
-                messages_per_second: sender.messages_per_second,
-                daily_recipients: sender.daily_recipients.map(i64::from),
-            })
+            .map(|configured| sender(configured, limits.get(&configured.from)))
             .collect(),
         owned: live.owned,
         health,
@@ -95,5 +97,20 @@ async fn show(state: &AppState, conn: &mut PgConnection, account: &AccountConfig
         in_flight: live.in_flight,
         breaker: live.breaker,
         halts: halts.into_iter().map(convert::halt).collect(),
+        last_event: last_event.map(convert::vendor_event),
     })
+}
+
+fn sender(configured: &SenderConfig, told: Option<&SenderLimit>) -> ::api::Sender {
+    let daily = told.and_then(|told| told.daily_recipients);
+    let effective = sender_limits::smaller(configured.daily_recipients, daily);
+    ::api::Sender {
+        from: configured.from.clone(),
+        messages_per_second: configured.messages_per_second,
+        daily_recipients: configured.daily_recipients.map(i64::from),
+        effective_daily_recipients: effective.map(i64::from),
+        tier: told.and_then(|told| told.tier.clone()),
+        quality: told.and_then(|told| told.quality.clone()),
+        told_at: told.map(|told| told.told_at),
+    }
 }

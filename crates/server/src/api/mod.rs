@@ -19,7 +19,9 @@ mod reports;
 mod suppression_files;
 mod suppressions;
 mod tasks;
+mod templates;
 mod trials;
+mod vendor_events;
 
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -42,6 +44,8 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .merge(codes::routes())
         .merge(accounts::routes())
         .merge(event_webhooks::routes())
+        .merge(templates::routes())
+        .merge(vendor_events::routes())
 }
 
 /// Which page of a list.

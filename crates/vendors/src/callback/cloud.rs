@@ -3,21 +3,26 @@
 //! `{entry:[{changes:[{value,field}]}]}` (sobot-io.txt, "Template message status notification"), an array of
 //! `{value,field}` (sobot-in.txt, "Text Message Payload") and bare status objects (there, "Message Status Updates").
 
-use model::report::{AccountEvent, Inbound, News, Preference, StatusReport};
+use chrono::{DateTime, Utc};
+use model::report::{Inbound, News, Preference, StatusReport};
 use serde_json::{Map, Value};
 
-use super::{inbound_or_other, inbound_text, is_click, other, outcome, phone, unrecognised};
+use super::{cloud_events, inbound_or_other, inbound_text, is_click, other, outcome, phone, unrecognised};
 use crate::read;
 
 /// The news in `entry`, where the document has one.
 pub fn entries(object: &Map<String, Value>) -> Option<Vec<News>> {
     let entries = object.get("entry")?.as_array()?;
-    let changes = entries.iter().filter_map(|entry| entry.get("changes")?.as_array()).flatten();
-    Some(changes.flat_map(change).collect())
+    let news = entries.iter().flat_map(|entry| {
+        let at = read::time(entry.get("time"));
+        let changes = entry.get("changes").and_then(Value::as_array).into_iter().flatten();
+        changes.flat_map(move |one| change(one, at))
+    });
+    Some(news.collect())
 }
 
-/// The news in one `{value, field}`.
-pub fn change(change: &Value) -> Vec<News> {
+/// The news in one `{value, field}`, told at this time.
+pub fn change(change: &Value, at: Option<DateTime<Utc>>) -> Vec<News> {
     let Some(object) = change.as_object() else { return Vec::new() };
     let Some(value) = object.get("value") else { return vec![unrecognised(object)] };
     let field = read::text(object.get("field")).unwrap_or_default();
@@ -26,7 +31,7 @@ pub fn change(change: &Value) -> Vec<News> {
     news.extend(list("statuses").filter_map(Value::as_object).map(status));
     news.extend(list("user_preferences").map(preference));
     if news.is_empty() && field != "messages" {
-        news.push(event(&field, value));
+        news.push(cloud_events::event(&field, value, at));
     }
     news
 }
@@ -96,22 +101,4 @@ fn preference(preference: &Value) -> News {
         }
         _ => other("user_preferences", value),
     }
-}
-
-fn event(field: &str, value: &Value) -> News {
-    let text = |key: &str| read::text_at(value, &[key]);
-    if field == "message_template_status_update"
-        && let (Some(name), Some(event)) = (text("message_template_name"), text("event"))
-    {
-        return News::Event(AccountEvent::Template {
-            name,
-            // Events write `pt-BR` where messages write `pt_BR`; a halted template is found by the latter.
-            language: text("message_template_language").unwrap_or_default().replace('-', "_"),
-            event: event.to_ascii_uppercase(),
-            reason: text("reason").filter(|reason| reason != "NONE").map(|reason| read::brief(&reason)),
-        });
-    }
-    let quality = || Some(format!("{} to {}", text("previous_quality_score")?, text("new_quality_score")?));
-    let words = ["event", "new_quality_score", "decision", "status"].iter().find_map(|key| text(key));
-    other(field, quality().or(words).unwrap_or_default())
 }

@@ -33,6 +33,13 @@ pub const SUPPRESSED: &str = "suppressed";
 /// The campaign's time was over before it was this person's turn.
 pub const EXPIRED: &str = "expired";
 
+/// The vendor told that it paused a template.
+pub const TEMPLATE_PAUSED: &str = "template_paused";
+/// The vendor told that a template was rejected.
+pub const TEMPLATE_REJECTED: &str = "template_rejected";
+/// The vendor told that the account may not send.
+pub const ACCOUNT_RESTRICTED: &str = "account_restricted";
+
 const fn ours(code: &'static str, effect: Effect, meaning: &'static str, advice: &'static str) -> CodeEntry {
     CodeEntry { vendor: None, layer: Layer::Ours, code, name: None, meaning, effect, advice }
 }
@@ -135,5 +142,23 @@ pub(super) const TABLE: &[CodeEntry] = &[
         Effect::Status("expired"),
         "the campaign's expires_at passed before this message could be sent",
         "Never sent. Launch a new campaign with a later expires_at if it is still wanted.",
+    ),
+    ours(
+        TEMPLATE_PAUSED,
+        does(Disposition::HaltTemplate),
+        "WhatsApp has paused the template, because many people blocked or reported it",
+        "It runs on by itself when the vendor tells that the template is approved again, after some hours. Write to people who expect it; a template that is paused too often is disabled for good.",
+    ),
+    ours(
+        TEMPLATE_REJECTED,
+        does(Disposition::HaltTemplate),
+        "WhatsApp has rejected the template",
+        "Change the template by the vendor's reason and have it approved; the tasks run on when it is, or use another one.",
+    ),
+    ours(
+        ACCOUNT_RESTRICTED,
+        does(Disposition::HaltAccount),
+        "WhatsApp or the vendor does not let the account send",
+        "See what WhatsApp Manager and the vendor ask for. It runs on by itself when the vendor tells that the account is restored; otherwise lift the halt when it may send again.",
     ),
 ];

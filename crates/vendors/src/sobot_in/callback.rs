@@ -21,14 +21,14 @@ fn notification(object: &Map<String, Value>) -> Vec<News> {
         return news;
     }
     if object.contains_key("value") {
-        return cloud::change(&Value::Object(object.clone()));
+        return cloud::change(&Value::Object(object.clone()), None);
     }
     if object.contains_key("status") {
         return vec![cloud::status(object)];
     }
     // `{messages: […]}` or `{statuses: […]}` without its frame.
     if object.contains_key("messages") || object.contains_key("statuses") {
-        return cloud::change(&serde_json::json!({"field": "messages", "value": object}));
+        return cloud::change(&serde_json::json!({"field": "messages", "value": object}), None);
     }
     vec![unrecognised(object)]
 }

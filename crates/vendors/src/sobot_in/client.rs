@@ -19,10 +19,11 @@ use crate::{
 
 /// A sobot_in account, live.
 pub struct Client {
-    http: Http,
+    pub(super) http: Http,
     messages: Endpoint,
-    templates_url: String,
-    keys: HeaderMap,
+    pub(super) templates: Endpoint,
+    pub(super) templates_url: String,
+    pub(super) keys: HeaderMap,
 }
 
 impl fmt::Debug for Client {
@@ -43,7 +44,8 @@ impl Client {
         keys.insert("x-api-secret", header("secret_key", secret_key)?);
         let messages = http.endpoint(&format!("{}/message/", http.base_url), keys.clone())?;
         let templates_url = format!("{}/api/template/", http.base_url);
-        Ok(Self { http, messages, templates_url, keys })
+        let templates = http.endpoint(&templates_url, keys.clone())?;
+        Ok(Self { http, messages, templates, templates_url, keys })
     }
 
     pub async fn send(&self, facts: &MessageFacts, messages: &[Outgoing]) -> Vec<Verdict> {

@@ -4,6 +4,7 @@
 mod callback;
 mod client;
 mod codes;
+mod templates;
 mod translate;
 mod wire;
 

@@ -29,12 +29,22 @@ pub struct Client {
     http: Http,
     messages: Endpoint,
     records: Endpoint,
-    waba_id: String,
+    pub(super) templates: Endpoint,
+    pub(super) whatsapp_url: String,
+    pub(super) waba_id: String,
     token: TokenHolder,
 }
 
+/// A call that needs a token.
+#[derive(Clone, Copy)]
+pub(super) enum Request<'a> {
+    Post(&'a Endpoint, &'a bytes::Bytes),
+    /// With its query.
+    Get(&'a str, &'a [(&'a str, &'a str)]),
+}
+
 /// What came of a call that needs a token.
-enum Called {
+pub(super) enum Called {
     /// With what its body says, if it is one of Sobot's.
     Answered(Answer, Option<Envelope>),
     NoToken(NoToken),
@@ -48,6 +58,8 @@ impl Client {
             // The vendor's own spelling.
             messages: http.endpoint(&format!("{whatsapp}/forword"), HeaderMap::new())?,
             records: http.endpoint(&format!("{whatsapp}/send_record_list"), HeaderMap::new())?,
+            templates: http.endpoint(&format!("{whatsapp}/createTemplateInfo"), HeaderMap::new())?,
+            whatsapp_url: whatsapp,
             waba_id: waba_id.to_owned(),
             token: TokenHolder::new(&http.base_url, app_id, app_key),
             http,
@@ -63,7 +75,7 @@ impl Client {
     }
 
     async fn send_one(&self, facts: &MessageFacts, message: &Outgoing) -> Verdict {
-        match self.call(&self.messages, &message.rendered, SINGLE_ANSWER_BYTES).await {
+        match self.call(Request::Post(&self.messages, &message.rendered), SINGLE_ANSWER_BYTES).await {
             Called::Answered(answer, envelope) => judge_answer(&answer, envelope, facts),
             Called::NoToken(none) => none.verdict(),
             Called::Failed(fault) => fault.verdict(),
@@ -71,14 +83,14 @@ impl Client {
     }
 
     /// Calls with the token, and once more with a new one when it is refused.
-    async fn call(&self, endpoint: &Endpoint, body: &bytes::Bytes, limit_bytes: usize) -> Called {
+    pub(super) async fn call(&self, request: Request<'_>, limit_bytes: usize) -> Called {
         let deadline = self.http.deadline();
         let token = match self.token.get(&self.http, deadline).await {
             Ok(token) if self.http.is_worth_beginning(deadline) => token,
             Ok(_) => return Called::NoToken(NoToken::too_late()),
             Err(none) => return Called::NoToken(none),
         };
-        let answer = match self.call_with(&token, endpoint, body, limit_bytes, deadline).await {
+        let answer = match self.call_with(&token, request, limit_bytes, deadline).await {
             Ok(answer) => answer,
             Err(fault) => return Called::Failed(fault),
         };
@@ -91,7 +103,7 @@ impl Client {
             Ok(_) => return Called::NoToken(NoToken::too_late()),
             Err(none) => return Called::NoToken(none),
         };
-        match self.call_with(&token, endpoint, body, limit_bytes, deadline).await {
+        match self.call_with(&token, request, limit_bytes, deadline).await {
             Ok(answer) => {
                 let envelope = Envelope::read(&answer.body);
                 Called::Answered(answer, envelope)
@@ -103,14 +115,21 @@ impl Client {
     async fn call_with(
         &self,
         token: &Token,
-        endpoint: &Endpoint,
-        body: &bytes::Bytes,
+        request: Request<'_>,
         limit_bytes: usize,
         deadline: Instant,
     ) -> Result<Answer, Fault> {
         // A token that fits in no header is refused before anything is sent.
-        let token = Some(("token", token.text.expose()));
-        self.http.post(endpoint, token, body.clone(), limit_bytes, deadline).await
+        let token = ("token", token.text.expose());
+        match request {
+            Request::Post(endpoint, body) => {
+                self.http.post(endpoint, Some(token), body.clone(), limit_bytes, deadline).await
+            }
+            Request::Get(url, query) => {
+                let request = self.http.get(url).query(query).header(token.0, token.1);
+                self.http.call(request, limit_bytes, deadline).await
+            }
+        }
     }
 
     pub async fn check(&self) -> Result<String, String> {
@@ -134,11 +153,12 @@ impl Client {
             reason: read::brief(reason),
         };
         let body = bytes::Bytes::from(wire::record_query(query).to_string());
-        let (answer, envelope) = match self.call(&self.records, &body, BATCH_ANSWER_BYTES).await {
-            Called::Answered(answer, envelope) => (answer, envelope),
-            Called::NoToken(none) => return Err(failed(&none.code, &none.reason)),
-            Called::Failed(fault) => return Err(failed(fault.code, &fault.reason)),
-        };
+        let (answer, envelope) =
+            match self.call(Request::Post(&self.records, &body), BATCH_ANSWER_BYTES).await {
+                Called::Answered(answer, envelope) => (answer, envelope),
+                Called::NoToken(none) => return Err(failed(&none.code, &none.reason)),
+                Called::Failed(fault) => return Err(failed(fault.code, &fault.reason)),
+            };
         if answer.status != 200 {
             let reason = envelope.map(|envelope| envelope.message).unwrap_or_default();
             return Err(failed(&format!("http_{}", answer.status), &reason));

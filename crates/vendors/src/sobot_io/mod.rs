@@ -3,6 +3,7 @@
 mod callback;
 mod client;
 mod codes;
+mod templates;
 mod token;
 mod translate;
 mod wire;

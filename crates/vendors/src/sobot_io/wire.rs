@@ -74,7 +74,8 @@ impl Envelope {
         }
     }
 
-    fn document(&self) -> Option<&Value> {
+    /// All that it says; none of the answer to a message.
+    pub fn document(&self) -> Option<&Value> {
         match &self.content {
             Content::MessageId(_) => None,
             Content::Document(document) => Some(document),

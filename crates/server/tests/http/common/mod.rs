@@ -63,6 +63,7 @@ pub async fn start_with(admin_token: Option<AdminToken>, limits: Limits) -> Test
         database: pools,
         clock,
         accounts: accounts(),
+        clients: std::collections::HashMap::new(),
         public_url: Some("https://campaigns.example.com/".to_owned()),
         admin_token,
         inbox: Arc::new(move |account, body| {
