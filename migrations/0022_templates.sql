@@ -35,7 +35,7 @@ CREATE TABLE vendor_events (
     outcome     text,                               -- what was done about it
     UNIQUE (account, fingerprint)
 );
-CREATE INDEX vendor_events_newest ON vendor_events (account, kind, id DESC);
+CREATE INDEX vendor_events_newest ON vendor_events (account, id DESC);
 CREATE INDEX vendor_events_subject ON vendor_events (account, kind, subject);
 
 -- What a vendor last told of a business number.

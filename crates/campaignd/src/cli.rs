@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
     account, audience, audit, campaign, check, codes, completions, demo, event, halt, migrate, person, send,
-    serve, simulate, suppression, task,
+    serve, simulate, suppression, task, template,
 };
 
 /// Where the daemon listens unless told otherwise.
@@ -94,6 +94,9 @@ pub enum Command {
     /// Imported CSV files
     #[command(subcommand)]
     Audience(audience::AudienceCommand),
+    /// The vendors' templates, as they are known here
+    #[command(subcommand)]
+    Template(template::TemplateCommand),
     /// What to send to whom and when
     #[command(subcommand)]
     Campaign(campaign::CampaignCommand),

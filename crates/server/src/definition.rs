@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use model::{
     FieldError, campaign,
     message::{Columns, Message},
+    template::Findings,
 };
 use store::{
     PgConnection,
@@ -17,6 +18,7 @@ use crate::{
     convert,
     problem::{Answer, Problem},
     state::AppState,
+    template_use,
 };
 
 /// What a request asks for, not checked yet.
@@ -101,6 +103,8 @@ pub struct Checked<'a> {
     pub message: Message,
     /// The message in the vendor's form.
     pub compiled: Compiled,
+    /// What is to be said about the use of its template.
+    pub template: Findings,
 }
 
 /// Checks everything, brings the message into canonical form and names its template.
@@ -127,6 +131,7 @@ pub async fn check<'a>(
         return Err(if errors.is_empty() { not_ready(&audience) } else { Problem::fields(errors) });
     }
     let columns = columns(&audience);
+    let template = template_use::consider(conn, definition, &message).await?;
     let compiled =
         compile(account, definition, &message, &columns).map_err(|found| errors.extend(found)).ok();
     let (Some(compiled), true) = (compiled, errors.is_empty()) else {
@@ -135,7 +140,7 @@ pub async fn check<'a>(
     definition.message = message.to_value();
     definition.template =
         message.template().map(|template| format!("{}/{}", template.name, template.language));
-    Ok(Checked { account, audience, columns, message, compiled })
+    Ok(Checked { account, audience, columns, message, compiled, template })
 }
 
 /// The columns that placeholders may name.

@@ -16,6 +16,7 @@ mod openapi;
 mod problem;
 mod router;
 mod state;
+mod template_use;
 mod webhooks;
 
 pub use auth::{AdminToken, Role};

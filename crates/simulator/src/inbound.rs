@@ -28,9 +28,12 @@ pub struct Inbound {
     /// Text, caption, button text, or an event's name (such as APPROVED).
     #[serde(default)]
     pub text: String,
-    /// button: id of the message that was answered; template events: the template's name.
+    /// button: id of the message that was answered; template events: the template's name, or `name/language`.
     #[serde(default)]
     pub about: String,
+    /// Events: members of `value` that replace or join those of the document's sample.
+    #[serde(default)]
+    pub details: Option<Value>,
     /// The account whose registered address is used; empty: the vendor's.
     #[serde(default)]
     pub account: String,
@@ -57,6 +60,7 @@ impl Inbound {
             to: to.to_owned(),
             text: text.to_owned(),
             about: String::new(),
+            details: None,
             account: String::new(),
             url: None,
             body: None,
@@ -67,6 +71,20 @@ impl Inbound {
     #[must_use]
     pub fn kind(mut self, kind: &str) -> Inbound {
         self.kind = kind.to_owned();
+        self
+    }
+
+    /// About this template, `name/language`.
+    #[must_use]
+    pub fn about(mut self, about: &str) -> Inbound {
+        self.about = about.to_owned();
+        self
+    }
+
+    /// With these members in the event's `value`.
+    #[must_use]
+    pub fn details(mut self, details: Value) -> Inbound {
+        self.details = Some(details);
         self
     }
 
@@ -93,6 +111,10 @@ pub(crate) async fn fire(world: &World, inbound: &Inbound) -> Result<u16, String
         (_, Vendor::SobotIo) => sobot_io(inbound, wall_ms),
         (_, Vendor::SobotIn) => sobot_in(inbound, &id, wall_ms / 1_000),
     };
+    if inbound.kind == "template_status" {
+        let (name, language) = inbound.about.split_once('/').unwrap_or((&inbound.about, "en"));
+        world.templates.set_status(name, language, &inbound.text);
+    }
     let Some(body) = body else {
         return Err(format!("{} has no inbound kind {:?}", inbound.vendor, inbound.kind));
     };
@@ -202,15 +224,16 @@ fn referral(image: &str) -> Value {
 /// Events of templates and accounts; `text` is the event.
 fn sobot_io_event(inbound: &Inbound, wall_ms: i64) -> Option<Value> {
     let event = if inbound.text.is_empty() { "APPROVED" } else { &inbound.text };
-    let template = if inbound.about.is_empty() { "my_message_template" } else { &inbound.about };
-    let (field, value) = match inbound.kind.as_str() {
+    let about = if inbound.about.is_empty() { "my_message_template" } else { &inbound.about };
+    let (template, language) = about.split_once('/').unwrap_or((about, "en"));
+    let (field, mut value) = match inbound.kind.as_str() {
         "template_status" => (
             "message_template_status_update",
             json!({
                 "event": event,
                 "message_template_id": 12_345_678,
                 "message_template_name": template,
-                "message_template_language": "en",
+                "message_template_language": language,
                 "reason": "NONE",
             }),
         ),
@@ -221,7 +244,7 @@ fn sobot_io_event(inbound: &Inbound, wall_ms: i64) -> Option<Value> {
                 "new_quality_score": if inbound.text.is_empty() { "YELLOW" } else { &inbound.text },
                 "message_template_id": 12_345_678,
                 "message_template_name": template,
-                "message_template_language": "en",
+                "message_template_language": language,
             }),
         ),
         "phone_quality" => (
@@ -241,6 +264,11 @@ fn sobot_io_event(inbound: &Inbound, wall_ms: i64) -> Option<Value> {
         ),
         _ => return None,
     };
+    if let Some(details) = inbound.details.as_ref().and_then(Value::as_object) {
+        for (key, detail) in details {
+            value[key] = detail.clone();
+        }
+    }
     let entry = json!({
         "id": "100564172792081",
         "time": wall_ms / 1_000,

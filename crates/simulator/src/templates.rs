@@ -17,7 +17,7 @@ struct Template {
     name: String,
     language: String,
     category: String,
-    /// 0 pending, 1 approved, 2 rejected, as sobot.in counts.
+    /// 0 pending, 1 approved, 2 rejected, as sobot.in counts; 3 paused, 4 disabled.
     status: u8,
     body: String,
     header_format: Option<&'static str>,
@@ -147,6 +147,21 @@ impl Templates {
         all.len() < before
     }
 
+    /// What an event makes of a template; other words change nothing.
+    pub(crate) fn set_status(&self, name: &str, language: &str, event: &str) {
+        let status = match event {
+            "" | "APPROVED" => 1,
+            "REJECTED" => 2,
+            "PAUSED" => 3,
+            "DISABLED" => 4,
+            _ => return,
+        };
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        for one in all.iter_mut().filter(|one| one.name == name && one.language == language) {
+            one.status = status;
+        }
+    }
+
     /// sobot.in's list, of one status or of all.
     pub(crate) fn sobot_in(&self, status: Option<u8>, created_ms: i64) -> Vec<Value> {
         let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
@@ -220,6 +235,8 @@ fn sobot_io_form(template: &Template, id: u64) -> Value {
     let status = match template.status {
         0 => "PENDING",
         1 => "APPROVED",
+        3 => "PAUSED",
+        4 => "DISABLED",
         _ => "REJECTED",
     };
     json!({
@@ -255,7 +272,7 @@ fn sobot_in_form(template: &Template, number: usize, created_ms: i64) -> Value {
         "url_name": template.url.as_ref().map(|_| "Open"),
         "created_at": india_time(created_ms),
         "updated_at": null,
-        "status": template.status,
+        "status": template.status.min(2),
         "rejected_reason": (template.status == 2).then_some("Not allowed"),
         "added_by": 156,
         "lang_code": template.language,

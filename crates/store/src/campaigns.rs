@@ -206,6 +206,23 @@ pub async fn update_timing(conn: &mut PgConnection, id: i64, definition: &Defini
     Ok(rows == 1)
 }
 
+/// Gives a draft the category of its template, where that is known.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn adopt_category(conn: &mut PgConnection, id: i64) -> Result<()> {
+    sql::query(
+        "UPDATE campaigns c SET category = t.category FROM templates t
+         WHERE c.id = $1 AND c.state = 1 AND t.account = c.account AND t.name || '/' || t.language = c.template
+           AND t.category <> c.category",
+    )
+    .bind(id)
+    .execute(conn)
+    .await
+    .map_err(Error::database("giving a campaign its template's category"))?;
+    Ok(())
+}
+
 /// Deletes a draft; false when it is none (any more), or has had trial sends, whose results are kept.
 ///
 /// # Errors

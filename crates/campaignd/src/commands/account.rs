@@ -1,12 +1,15 @@
 //! `account`: the configured vendor accounts and how they fare.
 
 use anyhow::bail;
-use api::{Account, AccountHealth, Breaker, Halt, client::Client};
+use api::{
+    Account, AccountHealth, Breaker, Halt, Sender, VendorEvent,
+    client::{Client, EventFilter},
+};
 use clap::Subcommand;
 
 use crate::{
     context::{Context, Outcome, pages},
-    output::{Record, or_blank},
+    output::{Record, or_blank, time, time_or_blank},
 };
 
 /// What may be asked of accounts.
@@ -22,6 +25,14 @@ pub enum AccountCommand {
         #[arg(long)]
         reveal: bool,
     },
+    /// List what vendors told of templates, numbers and accounts, newest first
+    Events {
+        /// Of this account; else of all
+        name: Option<String>,
+        /// How many; 0: all
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
 }
 
 impl Record for Account {
@@ -36,20 +47,13 @@ impl Record for Account {
         "max_in_flight",
         "senders",
         "halts",
+        "last_event",
         "owned",
         "base_url",
         "webhook_url",
     ];
 
     fn cells(&self) -> Vec<String> {
-        let senders: Vec<String> = self
-            .senders
-            .iter()
-            .map(|sender| match sender.messages_per_second {
-                Some(rate) => format!("{} ({rate}/s)", sender.from),
-                None => sender.from.clone(),
-            })
-            .collect();
         vec![
             self.name.clone(),
             self.vendor.clone(),
@@ -59,8 +63,9 @@ impl Record for Account {
             breaker(self.breaker).to_owned(),
             or_blank(self.requests_per_second),
             self.max_in_flight.to_string(),
-            senders.join(", "),
+            self.senders.iter().map(sender).collect::<Vec<_>>().join(", "),
             self.halts.iter().map(halt).collect::<Vec<_>>().join("; "),
+            self.last_event.as_ref().map(event).unwrap_or_default(),
             if self.owned { "yes" } else { "no" }.to_owned(),
             self.base_url.clone().unwrap_or_default(),
             self.webhook_url.clone().unwrap_or_default(),
@@ -84,6 +89,41 @@ fn breaker(breaker: Breaker) -> &'static str {
     }
 }
 
+/// A sender with its rate, its limit of recipients a day and its quality, as far as they are known.
+fn sender(sender: &Sender) -> String {
+    let rate = sender.messages_per_second.map(|rate| format!("{rate}/s"));
+    let daily = sender.effective_daily_recipients.map(|daily| format!("{daily} a day"));
+    let told = [rate, daily, sender.tier.clone(), sender.quality.clone()];
+    let told: Vec<String> = told.into_iter().flatten().collect();
+    if told.is_empty() { sender.from.clone() } else { format!("{} ({})", sender.from, told.join(", ")) }
+}
+
+fn event(event: &VendorEvent) -> String {
+    let what =
+        [event.kind.as_str(), &event.subject, &event.event, event.detail.as_deref().unwrap_or_default()];
+    let what: Vec<&str> = what.into_iter().filter(|part| !part.is_empty()).collect();
+    format!("{} {}", time(event.told_at.unwrap_or(event.received_at)), what.join(" "))
+}
+
+impl Record for VendorEvent {
+    const COLUMNS: &'static [&'static str] =
+        &["id", "account", "kind", "subject", "event", "detail", "told_at", "received_at", "outcome"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.id.to_string(),
+            self.account.clone(),
+            self.kind.as_str().to_owned(),
+            self.subject.clone(),
+            self.event.clone(),
+            self.detail.clone().unwrap_or_default(),
+            time_or_blank(self.told_at),
+            time(self.received_at),
+            self.outcome.clone().unwrap_or_default(),
+        ]
+    }
+}
+
 fn halt(halt: &Halt) -> String {
     format!("{} {}: {} {}", halt.scope.as_str(), halt.value, halt.code, halt.meaning)
 }
@@ -94,8 +134,17 @@ pub async fn all(client: &Client) -> anyhow::Result<Vec<Account>> {
 
 pub async fn run(context: &Context, command: AccountCommand) -> anyhow::Result<Outcome> {
     let (client, output) = (context.client()?, context.output());
+    if let AccountCommand::Events { name, limit } = command {
+        let (client, name) = (&client, &name);
+        let events = pages(limit, |page| async move {
+            client.vendor_events(&EventFilter { account: name.clone(), kind: None, page }).await
+        });
+        output.list(&events.await?)?;
+        return Ok(Outcome::Done);
+    }
     let accounts = all(&client).await?;
     match command {
+        AccountCommand::Events { .. } => {}
         AccountCommand::List => output.list(&accounts)?,
         AccountCommand::Show { name, reveal } => {
             let Some(account) = accounts.iter().find(|account| account.name == name) else {

@@ -164,11 +164,22 @@ enum OnUnknownArg {
     Resend,
 }
 
+/// What a message is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum CategoryArg {
+pub enum CategoryArg {
     Marketing,
     Utility,
     Authentication,
+}
+
+impl From<CategoryArg> for Category {
+    fn from(category: CategoryArg) -> Self {
+        match category {
+            CategoryArg::Marketing => Self::Marketing,
+            CategoryArg::Utility => Self::Utility,
+            CategoryArg::Authentication => Self::Authentication,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -218,11 +229,7 @@ impl TimingArgs {
                 OnUnknownArg::Hold => OnUnknown::Hold,
                 OnUnknownArg::Resend => OnUnknown::Resend,
             }),
-            category: self.category.map(|category| match category {
-                CategoryArg::Marketing => Category::Marketing,
-                CategoryArg::Utility => Category::Utility,
-                CategoryArg::Authentication => Category::Authentication,
-            }),
+            category: self.category.map(Category::from),
             priority: self.priority.map(|priority| match priority {
                 PriorityArg::High => Priority::High,
                 PriorityArg::Normal => Priority::Normal,

@@ -20,6 +20,7 @@ pub mod serve;
 pub mod simulate;
 pub mod suppression;
 pub mod task;
+pub mod template;
 
 use crate::{
     cli::{Cli, Command},
@@ -34,6 +35,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Demo(args) => demo::run(&args).await,
         Command::Send(args) => send::run(&context, *args).await,
         Command::Audience(command) => audience::run(&context, command).await,
+        Command::Template(command) => template::run(&context, command).await,
         Command::Campaign(command) => campaign::run(&context, command).await,
         Command::Task(command) => task::run(&context, command).await,
         Command::Halt(command) => halt::run(&context, command).await,

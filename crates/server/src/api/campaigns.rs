@@ -15,6 +15,7 @@ use crate::{
     idempotency::Keyed,
     problem::{Answer, Problem},
     state::{AppState, commit},
+    template_use,
 };
 
 /// The calls.
@@ -74,7 +75,8 @@ async fn create(
 
 async fn write(state: &AppState, conn: &mut store::PgConnection, new: ::api::NewCampaign) -> Answer<i64> {
     let mut wanted = definition::from_request(new);
-    definition::check(state, conn, &mut wanted).await?;
+    let checked = definition::check(state, conn, &mut wanted).await?;
+    template_use::refuse(&checked.template)?;
     hold_audience(conn, wanted.audience_id).await?;
     Ok(campaigns::create(conn, &wanted, state.clock.now()).await?)
 }
@@ -158,9 +160,10 @@ async fn change(
     let scheduled = if is_draft { None } else { Some(hold_scheduled(&mut tx, &campaign, &change).await?) };
     let is_rescheduled = change.schedule.is_some();
     let mut wanted = definition::changed(campaign.definition, change);
-    definition::check(&state, &mut tx, &mut wanted).await?;
+    let checked = definition::check(&state, &mut tx, &mut wanted).await?;
     match scheduled {
         None => {
+            template_use::refuse(&checked.template)?;
             hold_audience(&mut tx, wanted.audience_id).await?;
             campaigns::update_draft(&mut tx, id, &wanted).await?;
         }

@@ -54,6 +54,8 @@ pub async fn launch_in(state: &AppState, conn: &mut store::PgConnection, id: i64
     let now = state.clock.now();
     let starts_at = if campaign.task_id.is_none() { may_start(state, &campaign, now)? } else { None };
     let audience_id = campaign.definition.audience_id;
+    // A draft may be older than what is known of its template.
+    campaigns::adopt_category(conn, id).await?;
     match tasks::launch(conn, id, starts_at, now).await? {
         Launched::Task(task_id) => Ok((task_id, campaign.definition.account)),
         Launched::Already(task_id) => {

@@ -17,6 +17,7 @@ use crate::{
     extract::{Body, Id},
     problem::{Answer, Problem},
     state::AppState,
+    template_use,
 };
 
 /// Rows that one preview shows.
@@ -147,7 +148,7 @@ fn warnings(
     estimate: &::api::Estimate,
     now: DateTime<Utc>,
 ) -> Vec<String> {
-    let mut warnings = Vec::new();
+    let mut warnings = template_use::warnings(&checked.template);
     if !checked.compiled.facts.is_template {
         warnings.push(
             "this is no template: WhatsApp delivers it only to people who wrote to this number in the last 24 hours"

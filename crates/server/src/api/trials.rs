@@ -13,6 +13,7 @@ use crate::{
     idempotency::Keyed,
     problem::{Answer, Problem},
     state::{AppState, commit},
+    template_use,
 };
 
 /// Numbers of one trial.
@@ -50,7 +51,8 @@ pub async fn test(
     let mut wanted = campaign.definition;
     // A trial goes now, whenever the campaign does.
     (wanted.schedule, wanted.expires_at) = (None, None);
-    definition::check(&state, &mut tx, &mut wanted).await?;
+    let checked = definition::check(&state, &mut tx, &mut wanted).await?;
+    template_use::refuse(&checked.template)?;
     let task_id = trials::start(&mut tx, id, row, &to, now).await?.ok_or_else(|| {
         Problem::field("row", format!("the campaign's audience has no recipient {row}; the first is 1"))
     })?;
