@@ -9,6 +9,7 @@
 )]
 
 mod a_canary_is_sent_to_before_everybody;
+mod a_closed_reply_window_is_foreseen;
 mod a_halt_stands_until_lifted;
 mod a_kill_at_any_point_sends_nobody_twice;
 mod a_kill_leaves_nothing_half_done;
@@ -26,6 +27,7 @@ mod a_reply_stops_and_starts_marketing;
 mod a_restored_backup_starts_paused;
 mod a_row_that_cannot_be_sent_fails_alone;
 mod a_scheduled_task_starts_at_its_time;
+mod a_senders_daily_limit_is_kept;
 mod a_sending_window_is_kept;
 mod a_standby_that_took_over_starts_paused;
 mod a_task_is_reported_in_numbers;
@@ -47,6 +49,8 @@ mod kill_nine_sends_nobody_twice;
 mod kills_at_random_moments_lose_nobody;
 mod no_secret_is_shown;
 mod nobody_is_told_anything_unasked;
+mod nobody_gets_more_marketing_than_the_cap_allows;
+mod one_person_gets_one_message_in_six_seconds;
 mod only_what_can_be_read_is_taken_as_a_callback;
 mod replies_are_counted_where_they_belong;
 mod several_nodes_share_the_accounts;
@@ -68,4 +72,5 @@ mod what_happens_is_told_to_a_webhook_in_order;
 mod what_is_scheduled_can_be_changed;
 mod what_a_vendor_tells_halts_and_lifts;
 mod what_is_shown_can_be_taken_away;
+mod what_is_urgent_goes_first;
 mod what_stays_unknown_is_sent_again_once;

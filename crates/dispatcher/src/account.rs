@@ -16,7 +16,7 @@ use store::{
     database::{LIMIT_HOT, LIMIT_STEP},
     leases::{Acquired, Lease},
     outcomes::{self, Why},
-    runs,
+    runs::{self, Run},
 };
 use tokio::{
     sync::{Notify, mpsc},
@@ -27,8 +27,19 @@ use tokio_util::sync::CancellationToken;
 use vendors::{Account, AccountConfig, codes};
 
 use crate::{
-    Shared, breaker::Breaker, commit, ebb::Ebb, judge::Judge, live::AccountLive, pace, pace::Pace, pacer,
-    run::is_open, slots::Slots, trust::Trust,
+    Shared,
+    breaker::Breaker,
+    commit, daily,
+    ebb::Ebb,
+    judge::Judge,
+    live::AccountLive,
+    pace,
+    pace::Pace,
+    pacer,
+    pairs::{PAIR, Pairs},
+    run::is_open,
+    slots::Slots,
+    trust::Trust,
 };
 
 /// How often the running tasks are looked up when nothing wakes the account.
@@ -45,6 +56,7 @@ pub(crate) struct AccountState {
     pub(crate) config: AccountConfig,
     pub(crate) client: Arc<Account>,
     paces: HashMap<String, Pace>,
+    pairs: HashMap<String, Pairs>,
     pub(crate) slots: Slots,
     /// Messages in one call.
     batch: Ebb,
@@ -65,8 +77,10 @@ impl AccountState {
                 (sender.from.clone(), Pace::new(sender.messages_per_second, batch))
             })
             .collect();
+        let pairs = config.senders.iter().map(|sender| (sender.from.clone(), Pairs::default())).collect();
         Self {
             paces,
+            pairs,
             slots: Slots::new(config.max_in_flight),
             batch: Ebb::new(client.max_batch(), LEAST_BATCH),
             requests: config
@@ -82,6 +96,11 @@ impl AccountState {
 
     pub(crate) fn pace(&self, sender: &str) -> Option<&Pace> {
         self.paces.get(sender)
+    }
+
+    /// Whom a sender has written to lately.
+    pub(crate) fn pairs(&self, sender: &str) -> Pairs {
+        self.pairs.get(sender).cloned().unwrap_or_default()
     }
 
     /// What a sender that sends `batch` messages in one call may send in one now.
@@ -169,6 +188,7 @@ pub(crate) async fn work(shared: Arc<Shared>, owner: Arc<Owner>, acquired: Acqui
             () = owner.stop.cancelled() => {}
         }
     }
+    let quiet = Quiet::after(&shared, &owner).await;
     let (jobs, queue) = mpsc::channel(JOBS);
     let committer = tokio::spawn(commit::run(Arc::clone(&shared), Arc::clone(&owner), queue));
     let mut pacers = JoinSet::new();
@@ -182,7 +202,7 @@ pub(crate) async fn work(shared: Arc<Shared>, owner: Arc<Owner>, acquired: Acqui
     }
     drop(jobs);
     while !owner.stop.is_cancelled() {
-        look(&shared, &owner, &plans).await;
+        look(&shared, &owner, &plans, &quiet).await;
         if committer.is_finished() && !owner.stop.is_cancelled() {
             tracing::error!(
                 account.name = account.config.name,
@@ -210,6 +230,49 @@ pub(crate) async fn work(shared: Arc<Shared>, owner: Arc<Owner>, acquired: Acqui
         tracing::error!(account.name = account.config.name, %error, "the committer died");
     }
     shared.live.set_account(&account.config.name, AccountLive::default());
+}
+
+/// For some seconds after a take-over nobody may be taken by another task than the one that its sender sent for lately: whom
+/// that one wrote to, only the older owner knew. A task itself writes to nobody twice within seconds.
+struct Quiet {
+    until: Instant,
+    /// With the task; none: several tasks have sent.
+    senders: Vec<(String, Option<i64>)>,
+}
+
+impl Quiet {
+    async fn after(shared: &Shared, owner: &Owner) -> Self {
+        let mut quiet = Self { until: Instant::now() + PAIR, senders: Vec::new() };
+        while owner.lease.epoch > 1 && !owner.stop.is_cancelled() {
+            let busy = async {
+                let mut conn = shared
+                    .db
+                    .background
+                    .acquire()
+                    .await
+                    .map_err(Error::database("looking which senders sent lately"))?;
+                runs::busy_senders(&mut conn, &owner.lease.account, shared.clock.now()).await
+            };
+            match shared.db.within(LIMIT_STEP, "looking which senders sent lately", busy).await {
+                Ok(senders) => {
+                    quiet.senders = senders;
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(account.name = owner.lease.account, %error, "cannot look who sent lately");
+                    tokio::time::sleep(LOOK).await;
+                }
+            }
+        }
+        quiet
+    }
+
+    fn concerns(&self, run: &Run) -> bool {
+        let is_other = |(sender, task_id): &(String, Option<i64>)| {
+            *sender == run.sender && *task_id != Some(run.task_id)
+        };
+        Instant::now() < self.until && self.senders.iter().any(is_other)
+    }
 }
 
 /// Marks what an older owner left open as unknown. False: the account was lost or is to be left meanwhile.
@@ -251,18 +314,25 @@ async fn settle(shared: &Shared, owner: &Owner) -> bool {
 }
 
 /// Looks which tasks may send, and tells the pacers.
-async fn look(shared: &Shared, owner: &Owner, plans: &HashMap<String, Arc<pacer::Plan>>) {
+async fn look(shared: &Shared, owner: &Owner, plans: &HashMap<String, Arc<pacer::Plan>>, quiet: &Quiet) {
     let account = &owner.account;
     let now = shared.clock.now();
     let runs = async {
         let mut conn = shared.db.background.acquire().await.map_err(Error::database("looking for tasks"))?;
-        runs::runnable(&mut conn, &account.config.name, now).await
+        let full = daily::full(&mut conn, &account.config, now).await?;
+        Ok((runs::runnable(&mut conn, &account.config.name, now).await?, full))
     };
     match shared.db.within(LIMIT_HOT, "looking for tasks", runs).await {
-        Ok(runs) => {
+        Ok((runs, full)) => {
             for (sender, plan) in plans {
-                let of_sender = runs.iter().filter(|run| run.sender == *sender);
-                plan.set(of_sender.filter(|run| is_open(run, now)).cloned().collect());
+                let of_sender = runs
+                    .iter()
+                    .filter(|run| run.sender == *sender && is_open(run, now) && !quiet.concerns(run));
+                plan.set(if full.contains(sender) {
+                    of_sender.map(daily::due_alone).collect()
+                } else {
+                    of_sender.cloned().collect()
+                });
             }
         }
         Err(error) => tracing::warn!(account.name = account.config.name, %error, "cannot look for tasks"),

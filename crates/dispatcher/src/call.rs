@@ -25,6 +25,7 @@ use crate::{
     account::{AccountState, Owner},
     commit::{Job, Recorded},
     judge::About,
+    pairs::Holds,
     run::RunFacts,
     slots::Permit,
 };
@@ -38,6 +39,8 @@ pub(crate) struct Call {
     pub(crate) outgoing: Vec<Outgoing>,
     /// Given back when the call is over.
     pub(crate) permit: Option<Permit>,
+    /// The recipients, who are not written to otherwise meanwhile.
+    pub(crate) holds: Holds,
     pub(crate) jobs: mpsc::Sender<Job>,
 }
 
@@ -87,6 +90,7 @@ impl Call {
             batch: self.taken.len(),
             slow_downs: OnceCell::new(),
         };
+        let may_have_got: Vec<bool> = verdicts.iter().map(may_have_got).collect();
         let mut recorded = Vec::with_capacity(self.taken.len());
         for (index, verdict) in verdicts.into_iter().enumerate() {
             let judged = owner.judge.judge(&about, index, verdict);
@@ -96,8 +100,9 @@ impl Call {
             }
             recorded.push(judged.recorded);
         }
-        let Self { permit, jobs, .. } = self;
+        let Self { permit, holds, jobs, .. } = self;
         drop(permit);
+        holds.end(may_have_got.into_iter());
         // The committer outlives every call: it ends when the last of these senders is dropped.
         let _ = jobs.send(Job::Outcomes(recorded)).await;
     }
@@ -155,6 +160,11 @@ fn is_usable(verdict: &Verdict) -> bool {
         }
         Verdict::Unknown(_) => false,
     }
+}
+
+/// The recipient may have got the message.
+fn may_have_got(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Accepted { .. } | Verdict::Unknown(_))
 }
 
 /// The vendor asked for fewer calls.

@@ -26,7 +26,7 @@ pub(crate) struct Chosen {
 
 /// Somebody who could be taken.
 pub(crate) struct Candidate {
-    taken: Taken,
+    pub(crate) taken: Taken,
     vars: Vec<String>,
 }
 

@@ -31,8 +31,8 @@ use tokio::{
 use vendors::Outgoing;
 
 use crate::{
-    Shared, account::Owner, call::Call, evidence, journal::Claim, late, pacer::Heard, run::RunFacts,
-    slots::Permit,
+    Shared, account::Owner, call::Call, evidence, journal::Claim, late, pacer::Heard, pairs::Holds,
+    run::RunFacts, slots::Permit,
 };
 
 /// Jobs in one transaction at the most.
@@ -64,6 +64,8 @@ pub(crate) struct Taking {
     pub(crate) rendered: Vec<Bytes>,
     /// As many as calls.
     pub(crate) permits: Permit,
+    /// Those of them who may be sent to now.
+    pub(crate) holds: Holds,
     /// All in one call, or one call each.
     pub(crate) is_batch: bool,
     pub(crate) jobs: mpsc::Sender<Job>,
@@ -397,6 +399,7 @@ async fn try_commit(
         now,
         deadline_at: now + TimeDelta::from_std(timeout).unwrap_or(TimeDelta::MAX),
         is_careful,
+        counts_marketing: shared.limits.max_per_recipient.is_some(),
     };
     let write = async {
         let mut transaction = database.begin(began).await?;
@@ -432,8 +435,12 @@ fn begin(
         Committed::Only(nos) => Some(nos),
         Committed::Dropped => return dropped(owner, &taking),
     };
+    if only.is_some() && taking.facts.guards.daily.is_some() {
+        // The day's limit may be reached.
+        owner.account.wake.notify_one();
+    }
     tell_heard(&taking);
-    let Taking { intent, facts, rendered, jobs, is_batch, permits, .. } = &mut taking;
+    let Taking { intent, facts, rendered, jobs, is_batch, permits, holds, .. } = &mut taking;
     let correlation = |no| Correlation { request_id: intent.request_id, task_id: intent.task_id, no };
     let mut leaving: Vec<_> = intent
         .taken
@@ -448,10 +455,14 @@ fn begin(
     if leaving.is_empty() {
         return;
     }
+    if holds.len() > leaving.len() {
+        holds.retain(|no| leaving.iter().any(|(taken, _)| taken.no == no));
+    }
     open.insert(intent.request_id, leaving.len());
     let per_call = if *is_batch { leaving.len() } else { 1 };
     while !leaving.is_empty() {
-        let (taken, outgoing) = leaving.drain(..per_call.min(leaving.len())).unzip();
+        let (taken, outgoing): (Vec<_>, _) = leaving.drain(..per_call.min(leaving.len())).unzip();
+        let holds = holds.split(taken.len());
         // The pacer took one permit a call.
         let permit = permits.split(1);
         let call = Call {
@@ -460,6 +471,7 @@ fn begin(
             taken,
             outgoing,
             permit,
+            holds,
             jobs: jobs.clone(),
         };
         tokio::spawn(call.run(Arc::clone(shared), Arc::clone(owner)));

@@ -10,6 +10,7 @@ mod call;
 mod choose;
 mod clocks;
 mod commit;
+mod daily;
 mod ebb;
 mod evidence;
 mod guard;
@@ -20,6 +21,7 @@ mod live;
 mod ownership;
 mod pace;
 mod pacer;
+mod pairs;
 mod recent;
 mod run;
 mod slots;
@@ -28,7 +30,7 @@ mod trust;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use model::{Clock, Random, disposition::Scope};
+use model::{Clock, Random, disposition::Scope, limits::FrequencyCap};
 use store::{Database, leases::Lease};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -67,6 +69,17 @@ pub struct Setup {
     pub evidence: Evidence,
     /// Where outcomes are kept while the database is away.
     pub journal: Journal,
+    /// What protects people, beside the limits of accounts and senders.
+    pub limits: Limits,
+}
+
+/// What protects people from getting too much.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// Marketing messages to one person, from all accounts; none: as many as there are campaigns.
+    pub max_per_recipient: Option<FrequencyCap>,
+    /// A message without a template is called for only where the person wrote lately.
+    pub foresee_closed_window: bool,
 }
 
 /// What every part of the dispatcher shares.
@@ -77,6 +90,7 @@ struct Shared {
     node: Uuid,
     evidence: Evidence,
     journal: Journal,
+    limits: Limits,
     accounts: HashMap<String, Arc<account::AccountState>>,
     live: Live,
 }
@@ -110,6 +124,7 @@ impl Dispatcher {
             node: setup.node,
             evidence: setup.evidence,
             journal: setup.journal,
+            limits: setup.limits,
             accounts,
             live: Live::default(),
         });

@@ -27,6 +27,7 @@ use crate::{
     breaker::{Gate, Probe},
     choose::{Chosen, choose, render},
     commit::{Job, Queued, Taking},
+    pairs::Pairs,
     run::{Spacing, TaskRun},
 };
 
@@ -66,6 +67,7 @@ pub(crate) struct Pacer {
     plan: Arc<Plan>,
     jobs: mpsc::Sender<Job>,
     queued: Arc<Queued>,
+    pairs: Pairs,
     heard: (mpsc::UnboundedSender<Heard>, mpsc::UnboundedReceiver<Heard>),
     runs: VecDeque<TaskRun>,
     ids: std::ops::Range<i64>,
@@ -85,6 +87,7 @@ impl Pacer {
         let batch = batch_size(most, sender.messages_per_second, config.requests_per_second) as usize;
         Self {
             shared,
+            pairs: owner.account.pairs(&sender.from),
             sender,
             plan,
             jobs,
@@ -159,7 +162,11 @@ impl Pacer {
         self.runs.retain(|run| !run.is_stale() && !run.is_closed(now));
         self.read_on_due().await;
         let Some(planned) = self.plan.take() else { return };
-        self.runs.retain(|run| planned.iter().any(|planned| planned.task_id == run.facts.run.task_id));
+        // Another total: its sender's daily limit is reached, or has room again.
+        self.runs.retain(|run| {
+            let run = &run.facts.run;
+            planned.iter().any(|planned| planned.task_id == run.task_id && planned.total == run.total)
+        });
         for planned in planned {
             let has_due = planned.has_due;
             let task_id = planned.task_id;
@@ -167,8 +174,8 @@ impl Pacer {
                 run.is_canary_open = planned.is_canary_open;
             } else {
                 let account = &self.owner.account;
-                match TaskRun::start(planned, &account.client, &self.shared.db, &self.plan.wake, now) {
-                    Ok(run) => self.runs.push_back(run),
+                match TaskRun::start(planned, account, &self.shared, &self.plan.wake, now) {
+                    Ok(run) => self.begin(run).await,
                     Err(error) => self.halt(task_id, error).await,
                 }
             }
@@ -176,6 +183,16 @@ impl Pacer {
                 self.read_due(task_id, runs::FIRST).await;
             }
         }
+    }
+
+    /// One that is more urgent than whose turn it is goes first, and its first recipients are waited for a moment: the turns
+    /// before it, of a large batch each at a low rate, would take longer than an urgent message may.
+    async fn begin(&mut self, mut run: TaskRun) {
+        if self.runs.front().is_none_or(|front| front.weight() >= run.weight()) {
+            return self.runs.push_back(run);
+        }
+        run.first_page().await;
+        self.runs.push_front(run);
     }
 
     /// The message could be put into the vendor's form when the campaign was created, and cannot now.
@@ -272,7 +289,9 @@ impl Pacer {
         let run = &mut self.runs[index];
         let wanted = run.spacing.as_ref().map_or(wanted, |spacing| wanted.min(spacing.chunk()));
         let Chosen { source, candidates, deferred } = choose(run, wanted, self.shared.clock.now());
-        let count = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
+        let who = candidates.iter().map(|candidate| (candidate.taken.no, candidate.taken.phone));
+        let (holds, early) = self.pairs.take(who);
+        let count = u32::try_from(candidates.len() - early.len()).unwrap_or(u32::MAX);
         if let Some(spacing) = &mut run.spacing {
             spacing.take(count);
         }
@@ -287,6 +306,7 @@ impl Pacer {
         let Some(request_id) = self.next_id().await else { return };
         let facts = Arc::clone(&self.runs[index].facts);
         let (taken, rendered, unfit) = render(&facts, candidates);
+        let early = early.into_iter().map(|(no, wait)| (no, self.shared.clock.now() + wait)).collect();
         let intent = Intent {
             request_id,
             task_id: facts.run.task_id,
@@ -295,11 +315,13 @@ impl Pacer {
             unfit,
             deferred,
             is_marketing: facts.is_marketing,
+            guards: Arc::clone(&facts.guards),
+            early,
         };
         let (jobs, heard) = (self.jobs.clone(), self.heard.0.clone());
         let queued = Arc::clone(&self.queued);
         queued.entered();
-        let taking = Taking { intent, facts, rendered, permits, is_batch, jobs, queued, heard };
+        let taking = Taking { intent, facts, rendered, permits, holds, is_batch, jobs, queued, heard };
         // The committer ends only after this pacer.
         let _ = self.jobs.send(Job::Intent(Box::new(taking))).await;
     }

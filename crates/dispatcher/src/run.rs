@@ -17,20 +17,25 @@ use model::{
 use store::{
     Database,
     database::LIMIT_STEP,
+    guards::Guards,
     recipients::{self, Recipient},
+    reply_windows::ReplyWindow,
     runs::{self, Due, Run},
 };
 use tokio::{
     sync::{Notify, mpsc},
     time::Instant,
 };
-use vendors::{Account, Compiled};
+use vendors::{AccountConfig, Compiled};
 
-use crate::clocks::Clocks;
+use crate::{Limits, Shared, account::AccountState, clocks::Clocks, daily};
 
 /// Recipients read in one statement: few at first, since many tasks may run at once, and twice as many whenever a page is
 /// gone before the next is there.
 const PAGE: std::ops::RangeInclusive<i64> = 250..=4000;
+
+/// An urgent task's first recipients are waited for so long.
+const FIRST_PAGE: Duration = Duration::from_millis(200);
 
 /// The weights of high, normal and low among the tasks of one sender.
 const WEIGHTS: [u8; 3] = [8, 2, 1];
@@ -57,6 +62,8 @@ pub(crate) struct RunFacts {
     pub(crate) run: Run,
     pub(crate) compiled: Compiled,
     pub(crate) is_marketing: bool,
+    /// The limits that its recipients are held to.
+    pub(crate) guards: Arc<Guards>,
     /// What was prefetched no longer joins the cursor: an intent was dropped.
     pub(crate) is_stale: AtomicBool,
 }
@@ -101,8 +108,8 @@ impl TaskRun {
     /// The message cannot be put into the vendor's form: it could when the campaign was created.
     pub(crate) fn start(
         run: Run,
-        account: &Account,
-        db: &Database,
+        account: &AccountState,
+        shared: &Shared,
         wake: &Arc<Notify>,
         now: DateTime<Utc>,
     ) -> Result<Self, String> {
@@ -115,14 +122,15 @@ impl TaskRun {
             columns = columns.with_phone_column(phone_column.clone());
         }
         let category = Category::from_i16(run.category).unwrap_or(Category::Marketing);
-        let compiled = account.compile(&message, &columns, &run.sender, category).map_err(complain)?;
+        let compiled = account.client.compile(&message, &columns, &run.sender, category).map_err(complain)?;
+        let guards = guards(&run, &account.config, &compiled, &shared.limits);
         let is_starved = Arc::new(AtomicBool::new(false));
-        let spacing = run.messages_per_second.map(|rate| Spacing::new(rate, account.max_batch() > 1));
+        let spacing = run.messages_per_second.map(|rate| Spacing::new(rate, account.client.max_batch() > 1));
         Ok(Self {
             spacing,
             cursor: run.cursor,
             fresh: VecDeque::new(),
-            pages: read_pages(db.clone(), &run, Arc::clone(wake), Arc::clone(&is_starved)),
+            pages: read_pages(shared.db.clone(), &run, Arc::clone(wake), Arc::clone(&is_starved)),
             is_starved,
             due: VecDeque::new(),
             due_after: None,
@@ -137,6 +145,7 @@ impl TaskRun {
                 is_marketing: category == Category::Marketing,
                 run,
                 compiled,
+                guards: Arc::new(guards),
                 is_stale: AtomicBool::new(false),
             }),
         })
@@ -153,6 +162,18 @@ impl TaskRun {
                 }
                 Err(mpsc::error::TryRecvError::Disconnected) => return,
             }
+        }
+    }
+
+    /// How many turns it has in a row.
+    pub(crate) fn weight(&self) -> u8 {
+        weight(self.facts.run.priority)
+    }
+
+    /// Waits a moment until the first recipients are there.
+    pub(crate) async fn first_page(&mut self) {
+        if let Ok(Some(page)) = tokio::time::timeout(FIRST_PAGE, self.pages.recv()).await {
+            self.fresh.extend(page);
         }
     }
 
@@ -175,7 +196,7 @@ impl TaskRun {
     pub(crate) fn keeps_turn(&mut self) -> bool {
         self.turns = self.turns.saturating_sub(1);
         if self.turns == 0 {
-            self.turns = weight(self.facts.run.priority);
+            self.turns = self.weight();
             return false;
         }
         true
@@ -183,6 +204,22 @@ impl TaskRun {
 
     pub(crate) fn is_stale(&self) -> bool {
         self.facts.is_stale.load(Ordering::Acquire)
+    }
+}
+
+/// The limits that a task's recipients are held to. A trial goes to people who expect it: it counts for its sender, and for no
+/// cap.
+fn guards(run: &Run, account: &AccountConfig, compiled: &Compiled, limits: &Limits) -> Guards {
+    let is_capped = compiled.facts.is_marketing && !run.is_trial;
+    let reply_window = || ReplyWindow {
+        code: account.vendor.closed_window_code().to_owned(),
+        sender_digits: (account.senders.len() > 1)
+            .then(|| run.sender.chars().filter(char::is_ascii_digit).collect()),
+    };
+    Guards {
+        daily: daily::limit_of(account, &run.sender),
+        cap: limits.max_per_recipient.filter(|_| is_capped),
+        reply_window: (limits.foresee_closed_window && !compiled.facts.is_template).then(reply_window),
     }
 }
 

@@ -15,6 +15,13 @@ pub const LIMIT_CAP_DAYS: u32 = 90;
 /// Messages that a frequency cap allows, at the very most.
 pub const LIMIT_CAP_COUNT: u32 = 1000;
 
+/// The code of a message that a frequency cap withheld.
+pub const FREQUENCY_CAP: &str = "frequency_cap";
+/// A message without a template reaches a person for so long after the person wrote.
+pub const WINDOW_HOURS: i64 = 24;
+/// The window is taken for closed so much earlier: a call takes its time, and clocks differ.
+const WINDOW_MARGIN_SECONDS: i64 = 60;
+
 /// Whether one more may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allowance {
@@ -45,6 +52,13 @@ pub fn pair_allows(last: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Allowance
     last.map_or(Allowance::Now, |last| Allowance::from(last + Duration::seconds(PAIR_SECONDS), now))
 }
 
+/// Whether a message without a template reaches a person who wrote `last`.
+#[must_use]
+pub fn is_window_open(last: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+    let open = Duration::hours(WINDOW_HOURS) - Duration::seconds(WINDOW_MARGIN_SECONDS);
+    last.is_some_and(|last| now < last + open)
+}
+
 /// So many messages to one person within so many days, across campaigns (`max_per_recipient`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrequencyCap {
@@ -65,6 +79,14 @@ impl FrequencyCap {
                 errors.push(FieldError::new(format!("max_per_recipient.{field}"), message));
             }
         }
+    }
+
+    /// Why somebody gets no more, in words.
+    #[must_use]
+    pub fn why(&self) -> String {
+        let messages = if self.count == 1 { "message" } else { "messages" };
+        let days = if self.days == 1 { "day".to_owned() } else { format!("{} days", self.days) };
+        format!("had {} marketing {messages} within the last {days} already", self.count)
     }
 
     /// From when on earlier messages matter: what a store has to look for.
@@ -169,6 +191,14 @@ mod tests {
         assert_eq!(pair_allows(Some(at(0)), at(0)), Allowance::At(at(6)));
         assert_eq!(pair_allows(Some(at(0)), at(5)), Allowance::At(at(6)));
         assert_eq!(pair_allows(Some(at(0)), at(6)), Allowance::Now);
+    }
+
+    #[test]
+    fn a_window_closes_a_minute_before_the_day_is_over() {
+        assert!(!is_window_open(None, at(0)));
+        assert!(is_window_open(Some(at(0)), at(0)));
+        assert!(is_window_open(Some(at(0)), at(DAY - 61)));
+        assert!(!is_window_open(Some(at(0)), at(DAY - 60)));
     }
 
     #[test]

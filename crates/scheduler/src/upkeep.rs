@@ -7,7 +7,7 @@ use std::{future::Future, time::Duration};
 
 use model::Clock;
 use store::{
-    Database, Error, people,
+    Database, Error, caps, daily, people,
     retention::{self, Removed},
 };
 use tokio_util::sync::CancellationToken;
@@ -107,6 +107,8 @@ impl Upkeep {
         let rotated = async {
             let mut conn = self.database.general.acquire().await.map_err(Error::database("doing upkeep"))?;
             people::forget_withheld(&mut conn, self.clock.now()).await?;
+            while !self.stop.is_cancelled() && daily::forget(&mut conn, self.clock.now()).await? {}
+            while !self.stop.is_cancelled() && caps::forget(&mut conn, self.clock.now()).await? {}
             retention::rotate(&mut conn, self.clock.now()).await
         };
         match rotated.await {

@@ -157,15 +157,24 @@ pub fn halt_reason(halt: &Halt) -> String {
     format!("{what} is halted{code}: {}.{remedy}", halt.reason.trim_end_matches('.'))
 }
 
-/// A task with what its account's owner knows of it; `halts` are those that hold it.
-pub fn task(state: &AppState, task: store::tasks::Task, halts: &[&Halt]) -> ::api::Task {
+/// A task with what its account's owner knows of it; `halts` are those that hold it, and its sender's daily limit is reached
+/// until `full_until`.
+pub fn task(
+    state: &AppState,
+    task: store::tasks::Task,
+    halts: &[&Halt],
+    full_until: Option<DateTime<Utc>>,
+) -> ::api::Task {
     let shown = task_state(task.state());
     let is_running = shown == ::api::TaskState::Running;
     let live = (state.live.task)(&task.account, task.id).filter(|_| is_running).unwrap_or_default();
     let (waiting_for, waiting_until) = if shown == ::api::TaskState::Halted {
         (Some(::api::WaitingFor::Halt), last_lift(halts))
     } else if live.waiting_for.is_none() && is_running && task.counts.queued + task.counts.retrying > 0 {
-        closed_window(&task, state.clock.now())
+        match closed_window(&task, state.clock.now()) {
+            (None, _) if full_until.is_some() => (Some(::api::WaitingFor::DailyLimit), full_until),
+            closed => closed,
+        }
     } else {
         (live.waiting_for, live.waiting_until)
     };

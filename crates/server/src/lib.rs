@@ -6,6 +6,7 @@
 mod api;
 mod auth;
 mod convert;
+mod daily;
 mod definition;
 mod estimate;
 mod extract;

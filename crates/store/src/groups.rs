@@ -18,12 +18,13 @@ use model::{
 use sqlx::PgConnection;
 
 use crate::{
-    Error, Result,
+    Error, Result, caps,
     events::{self, Moved},
+    guards::{self, Held, Hold},
     ids::vendor_hash,
-    intents::{self, Committed, Deferred, Intent, Prior, Source, Taken},
+    intents::{self, Committed, Deferred, Intent, Prior, Source, Taken, Unfit},
     leases::Lease,
-    outcomes::{self, Again, CallResult, MessageRow, Outcome},
+    outcomes::{self, Again, CallResult, MessageRow, Outcome, Why},
     sql, troubles,
     unknown::{self, NewUnknown},
     windows,
@@ -46,6 +47,8 @@ pub struct Group<'a> {
     pub deadline_at: DateTime<Utc>,
     /// A message row may be there already where none should be: after a failure for that reason.
     pub is_careful: bool,
+    /// What surely did not leave is taken out of the count of marketing messages.
+    pub counts_marketing: bool,
 }
 
 /// `suppressions.reason` of those who opted out: it withholds marketing only.
@@ -58,7 +61,11 @@ const OPT_OUT: i16 = 1;
 pub async fn write(conn: &mut PgConnection, lease: &Lease, group: &Group<'_>) -> Result<Vec<Committed>> {
     let allowed = allow(conn, lease, group).await?;
     let mut retried = intents::take_retries(conn, group.intents, group.now).await?;
-    let mut writes = Writes::default();
+    let may_leave =
+        |intent: &Intent, taken: &Taken| allowed.lets_in(intent) && !allowed.withholds(intent, taken);
+    let candidates = guards::candidates(group, &retried, may_leave);
+    let held = guards::hold(conn, &lease.account, group, candidates).await?;
+    let mut writes = Writes { held, ..Writes::default() };
     let committed = group.intents.iter().map(|intent| writes.take(intent, &allowed, &mut retried)).collect();
     for outcome in group.outcomes {
         writes.record(outcome, group.is_careful);
@@ -73,6 +80,19 @@ struct Allowed {
     joined: HashSet<i64>,
     /// Phones that are suppressed, with the reason.
     listed: HashMap<i64, i16>,
+}
+
+impl Allowed {
+    /// Its recipients may be taken, as far as its source is the cursor.
+    fn lets_in(&self, intent: &Intent) -> bool {
+        intent.source == Source::Retries || self.joined.contains(&intent.request_id)
+    }
+
+    /// The number is suppressed for what the intent sends.
+    fn withholds(&self, intent: &Intent, taken: &Taken) -> bool {
+        let reason = self.listed.get(&taken.phone.as_i64());
+        reason.is_some_and(|reason| intent.is_marketing || *reason != OPT_OUT)
+    }
 }
 
 /// Closes the fence, marks the transaction, moves the cursors of tasks that may run and stand where they are expected,
@@ -150,6 +170,7 @@ fn ranges(intents: &[&Intent]) -> (Ranges, Vec<(i64, i64)>) {
 /// The rows that the group writes.
 #[derive(Default)]
 struct Writes<'a> {
+    held: Held,
     deltas: Deltas,
     requests: Vec<(&'a Intent, Vec<&'a Taken>)>,
     /// Accepted at their first call: no row can be there yet.
@@ -165,6 +186,8 @@ struct Writes<'a> {
     waiting: Vec<(i64, &'a Deferred)>,
     /// The same, of those who were due.
     put_off: Vec<(i64, &'a Deferred)>,
+    /// Phones to which a task's message surely did not leave.
+    not_sent: Vec<caps::Marketed>,
 }
 
 impl<'a> Writes<'a> {
@@ -174,25 +197,24 @@ impl<'a> Writes<'a> {
         allowed: &Allowed,
         retried: &mut HashSet<(i64, i32)>,
     ) -> Committed {
-        let is_fresh = matches!(intent.source, Source::Fresh { .. });
-        if is_fresh && !allowed.joined.contains(&intent.request_id) {
+        if !allowed.lets_in(intent) {
             return Committed::Dropped;
         }
+        let is_fresh = intent.source != Source::Retries;
         self.defer(intent, is_fresh);
         // A row goes to the first intent of the group that names it: another may have been read before a quick pause.
         let mut came = |no: i32| is_fresh || retried.remove(&(intent.task_id, no));
         for unfit in intent.unfit.iter().filter(|unfit| came(unfit.no)) {
-            let to = Place::Message(MessageState::Failed, &unfit.code);
-            self.deltas.moved(intent.task_id, unfit.prior.place(), to);
-            self.settle(MessageRow::unfit(intent, unfit));
+            self.fail(intent, unfit);
         }
         let mut leaving = Vec::with_capacity(intent.taken.len());
         for taken in intent.taken.iter().filter(|taken| came(taken.no)) {
-            let reason = allowed.listed.get(&taken.phone.as_i64());
-            if reason.is_some_and(|reason| intent.is_marketing || *reason != OPT_OUT) {
+            if allowed.withholds(intent, taken) {
                 let to = Place::Message(MessageState::Suppressed, "");
                 self.deltas.moved(intent.task_id, taken.prior.place(), to);
-                self.settle(MessageRow::suppressed(intent, taken));
+                self.settle(MessageRow::suppressed(intent, taken, &on_the_list()));
+            } else if let Some(hold) = self.held.remove(&(intent.request_id, taken.no)) {
+                self.hold(intent, taken, hold);
             } else {
                 self.deltas.moved(intent.task_id, taken.prior.place(), Place::Sending);
                 leaving.push(taken);
@@ -222,6 +244,42 @@ impl<'a> Writes<'a> {
         }
     }
 
+    /// Somebody who is held by a limit.
+    fn hold(&mut self, intent: &Intent, taken: &Taken, hold: Hold) {
+        match hold {
+            Hold::Until(due_at) => {
+                self.deltas.moved(intent.task_id, taken.prior.place(), taken.prior.place_back());
+                let attempts_used = taken.attempt - 1;
+                let again = Again { due_at, attempts_used, batch_max: i16::MAX };
+                self.put_back(intent.task_id, taken, again);
+            }
+            Hold::Failed(Why { code, reason }) => {
+                let (no, prior, attempt) = (taken.no, taken.prior.clone(), taken.attempt);
+                self.fail(intent, &Unfit { no, prior, attempt, code, reason });
+            }
+            Hold::Suppressed(why) => {
+                let to = Place::Message(MessageState::Suppressed, &why.code);
+                self.deltas.moved(intent.task_id, taken.prior.place(), to);
+                self.settle(MessageRow::suppressed(intent, taken, &why));
+            }
+        }
+    }
+
+    /// Somebody who is not called, because it would be in vain.
+    fn fail(&mut self, intent: &Intent, unfit: &Unfit) {
+        let to = Place::Message(MessageState::Failed, &unfit.code);
+        self.deltas.moved(intent.task_id, unfit.prior.place(), to);
+        self.settle(MessageRow::unfit(intent, unfit));
+    }
+
+    /// Back to `retries`, as if never taken.
+    fn put_back(&mut self, task_id: i64, taken: &Taken, again: Again) {
+        if let Prior::Retrying(code) = &taken.prior {
+            self.troubles.push((task_id, MessageState::Retrying, taken.no, code.clone()));
+        }
+        self.retries.push((task_id, taken.no, again));
+    }
+
     /// A row of somebody who is not called.
     fn settle(&mut self, row: MessageRow) {
         self.recalled.push(row.recipient());
@@ -245,14 +303,16 @@ impl<'a> Writes<'a> {
         {
             return self.accepted.push((outcome, vendor_id));
         }
-        if let Prior::Retrying(code) = &taken.prior {
+        if let Prior::Retrying(_) = &taken.prior {
             self.recalled.push((outcome.task_id, taken.no));
-            if let CallResult::Requeued(_) = &outcome.result {
-                self.troubles.push((outcome.task_id, MessageState::Retrying, taken.no, code.clone()));
-            }
         }
-        if let CallResult::Retry(_, again) | CallResult::Requeued(again) = &outcome.result {
-            self.retries.push((outcome.task_id, taken.no, *again));
+        if !matches!(outcome.result, CallResult::Accepted(_) | CallResult::Unknown(_)) {
+            self.not_sent.push((taken.phone.as_i64(), outcome.task_id));
+        }
+        match &outcome.result {
+            CallResult::Requeued(again) => self.put_back(outcome.task_id, taken, *again),
+            CallResult::Retry(_, again) => self.retries.push((outcome.task_id, taken.no, *again)),
+            _ => {}
         }
         if let Some(row) = MessageRow::of(outcome) {
             self.unknown.extend(row.as_unknown(outcome.at));
@@ -262,6 +322,9 @@ impl<'a> Writes<'a> {
     }
 
     async fn run(&self, conn: &mut PgConnection, lease: &Lease, group: &Group<'_>) -> Result<()> {
+        if group.counts_marketing {
+            caps::give_back(conn, &self.not_sent).await?;
+        }
         outcomes::keep_old_ids(conn, self.recalled.iter().copied()).await?;
         unknown::insert(conn, &self.unknown).await?;
         let latest = group.outcomes.iter().map(|outcome| outcome.at).max().unwrap_or(group.now);
@@ -346,6 +409,11 @@ impl<'a> Writes<'a> {
         .map_err(Error::database("writing intents and outcomes"))?;
         Ok(())
     }
+}
+
+/// Why a listed number is not sent to.
+fn on_the_list() -> Why {
+    Why { code: String::new(), reason: "the number is on the suppression list".to_owned() }
 }
 
 /// Arrays of arrays of unequal length do not exist: each request's numbers travel as an array's text.

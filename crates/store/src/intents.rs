@@ -1,12 +1,12 @@
 //! Taking recipients: the write-ahead intent, committed before its call leaves (see [`crate::groups`]).
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use model::{Phone, counts::Place, status::MessageState};
 use sqlx::PgConnection;
 
-use crate::{Error, Result, sql, troubles};
+use crate::{Error, Result, guards::Guards, sql, troubles};
 
 /// What is to be taken in one request: a batch, or up to 64 single calls.
 #[derive(Clone, Debug)]
@@ -25,6 +25,10 @@ pub struct Intent {
     pub deferred: Vec<Deferred>,
     /// Marketing is withheld from those who opted out of it.
     pub is_marketing: bool,
+    /// The limits that its task's recipients are held to.
+    pub guards: Arc<Guards>,
+    /// Recipients whom its sender wrote to a moment ago, and when it may again.
+    pub early: Vec<(i32, DateTime<Utc>)>,
 }
 
 /// Where the recipients of an intent come from.
@@ -60,6 +64,14 @@ impl Prior {
             Self::Queued => Place::Queued,
             Self::Waiting => Place::Waiting,
             Self::Retrying(code) => Place::Message(MessageState::Retrying, code),
+        }
+    }
+
+    /// The place that it is counted under when it was taken and not called: the cursor has passed it.
+    pub(crate) fn place_back(&self) -> Place<'_> {
+        match self {
+            Self::Queued => Place::Waiting,
+            Self::Waiting | Self::Retrying(_) => self.place(),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     Error, Result,
     events::{self, Moved},
     ids::vendor_hash,
-    intents::{Intent, Prior, Taken, Unfit},
+    intents::{Intent, Taken, Unfit},
     leases::Lease,
     progress, sql, troubles,
     unknown::{self, NewUnknown},
@@ -101,7 +101,7 @@ impl MessageRow {
     }
 
     /// See [`MessageRow::unfit`] for the request's id.
-    pub(crate) fn suppressed(intent: &Intent, taken: &Taken) -> Self {
+    pub(crate) fn suppressed(intent: &Intent, taken: &Taken, why: &Why) -> Self {
         Self {
             task_id: intent.task_id,
             no: taken.no,
@@ -109,8 +109,8 @@ impl MessageRow {
             attempt: taken.attempt - 1,
             request_id: intent.request_id,
             vendor_id: None,
-            code: None,
-            reason: Some("the number is on the suppression list".to_owned()),
+            code: Some(why.code.clone()).filter(|code| !code.is_empty()),
+            reason: Some(why.reason.clone()),
             at: None,
         }
     }
@@ -193,10 +193,7 @@ impl Outcome {
             CallResult::Failed(why) => Place::Message(MessageState::Failed, &why.code),
             CallResult::Retry(why, _) => Place::Message(MessageState::Retrying, &why.code),
             CallResult::Unknown(why) => Place::Message(MessageState::Unknown, &why.code),
-            CallResult::Requeued(_) => match &self.taken.prior {
-                Prior::Retrying(code) => Place::Message(MessageState::Retrying, code),
-                Prior::Queued | Prior::Waiting => Place::Waiting,
-            },
+            CallResult::Requeued(_) => self.taken.prior.place_back(),
         }
     }
 }

@@ -122,6 +122,7 @@ pub async fn erase(conn: &mut PgConnection, phone: Phone, now: DateTime<Utc>) ->
         Ok(messages) => messages,
         Err(task_id) => return Ok(Erasure::InFlight { task_id }),
     };
+    erase_counted(conn, phone).await?;
     let mut erased = Erased::default();
     (erased.suppression_kept, erased.withheld_until) = withhold(conn, phone, now).await?;
     erased.recipients = erase_recipients(conn, phone, &audiences, &nos).await?;
@@ -185,6 +186,20 @@ async fn messages_of(
     .await
     .map_err(Error::database("looking whether a person is being sent to"))?;
     Ok(in_flight.map_or(Ok(messages), Err))
+}
+
+/// What limits keep of a number. How many a sender has written to stays: the messages were sent.
+async fn erase_counted(conn: &mut PgConnection, phone: Phone) -> Result<()> {
+    for statement in
+        ["DELETE FROM marketing_days WHERE phone = $1", "DELETE FROM sender_days WHERE phone = $1"]
+    {
+        sql::query(statement)
+            .bind(phone.as_i64())
+            .execute(&mut *conn)
+            .await
+            .map_err(Error::database("erasing what limits keep of a number"))?;
+    }
+    Ok(())
 }
 
 /// Whether the number is listed for good; else it is withheld for a while, because senders read ahead.

@@ -1,6 +1,6 @@
 //! What the dispatcher reads: the tasks that may send now, and who of them is due to be tried again.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use model::{Phone, campaign::SendingWindow};
 use sqlx::{FromRow, PgConnection, types::Json};
 
@@ -45,6 +45,8 @@ pub struct Run {
     pub sending_window: Option<Json<SendingWindow>>,
     /// Somebody of it is due to be tried again.
     pub has_due: bool,
+    /// A few numbers that somebody named, not an audience.
+    pub is_trial: bool,
 }
 
 /// The account's tasks that may send now.
@@ -57,7 +59,8 @@ pub async fn runnable(conn: &mut PgConnection, account: &str, now: DateTime<Utc>
                 t.total, t.cursor, t.canary_size, t.canary_state IS NOT DISTINCT FROM 1 AS is_canary_open, c.message, c.category, c.priority, c.max_attempts, c.messages_per_second,
                 -- a trial goes at once
                 CASE WHEN NOT t.hidden THEN c.sending_window END AS sending_window,
-                EXISTS (SELECT FROM retries r WHERE r.task_id = t.id AND r.due_at <= $2) AS has_due
+                EXISTS (SELECT FROM retries r WHERE r.task_id = t.id AND r.due_at <= $2) AS has_due,
+                t.hidden AS is_trial
          FROM tasks t
          JOIN campaigns c ON c.id = t.campaign_id
          JOIN audiences a ON a.id = t.audience_id
@@ -71,6 +74,30 @@ pub async fn runnable(conn: &mut PgConnection, account: &str, now: DateTime<Utc>
     .fetch_all(conn)
     .await
     .map_err(Error::database("reading the tasks that may send"))
+}
+
+/// A task that ended this long ago may have sent in the last seconds, by whichever clock.
+const LATELY_SECONDS: i64 = 60;
+
+/// The account's senders that may have sent in the last seconds, each with the task that did; none: several did.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn busy_senders(
+    conn: &mut PgConnection,
+    account: &str,
+    now: DateTime<Utc>,
+) -> Result<Vec<(String, Option<i64>)>> {
+    sql::query_as(
+        "SELECT sender, CASE WHEN count(*) = 1 THEN min(id) END FROM tasks
+         WHERE account = $1 AND started_at IS NOT NULL AND cursor > 0 AND (state = 2 OR ended_at > $2)
+         GROUP BY sender",
+    )
+    .bind(account)
+    .bind(now - TimeDelta::seconds(LATELY_SECONDS))
+    .fetch_all(conn)
+    .await
+    .map_err(Error::database("looking which senders sent lately"))
 }
 
 /// Somebody who is due to be tried again.

@@ -1,6 +1,8 @@
 //! A retry that was read, and written anew before it is taken: its place in the counts is the new one's.
 #![expect(clippy::unwrap_used, reason = "a test panics where it stands, and says why")]
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use model::Phone;
 use sqlx::PgConnection;
@@ -41,7 +43,17 @@ async fn running_task(conn: &mut PgConnection) -> i64 {
 fn intent(request_id: i64, task_id: i64, source: Source, prior: Prior) -> Intent {
     let phone = Phone::from_digits(919_000_000_001).unwrap();
     let taken = vec![Taken { no: 1, phone, attempt: 1, prior }];
-    Intent { request_id, task_id, source, taken, unfit: Vec::new(), deferred: Vec::new(), is_marketing: true }
+    Intent {
+        request_id,
+        task_id,
+        source,
+        taken,
+        unfit: Vec::new(),
+        deferred: Vec::new(),
+        is_marketing: true,
+        guards: Arc::default(),
+        early: Vec::new(),
+    }
 }
 
 async fn take(conn: &mut PgConnection, lease: &Lease, intent: &Intent) -> Committed {
@@ -55,6 +67,7 @@ async fn take(conn: &mut PgConnection, lease: &Lease, intent: &Intent) -> Commit
         now: now(),
         deadline_at,
         is_careful: false,
+        counts_marketing: false,
     };
     groups::write(conn, lease, &group).await.unwrap().remove(0)
 }
@@ -78,6 +91,7 @@ async fn throttled(conn: &mut PgConnection, lease: &Lease, of: &Intent, code: &s
         now: now(),
         deadline_at: now(),
         is_careful: false,
+        counts_marketing: false,
     };
     groups::write(conn, lease, &group).await.unwrap();
 }

@@ -66,12 +66,23 @@ fn intent(request_id: i64, task_id: i64, source: Source, nos: std::ops::RangeInc
         unfit: Vec::new(),
         deferred: Vec::new(),
         is_marketing: true,
+        guards: Arc::default(),
+        early: Vec::new(),
     }
 }
 
 fn group<'a>(number: i64, intents: &'a [&'a Intent], outcomes: &'a [&'a Outcome]) -> Group<'a> {
     let deadline_at = now() + TimeDelta::seconds(20);
-    Group { number, intents, outcomes, closed: &[], now: now(), deadline_at, is_careful: false }
+    Group {
+        number,
+        intents,
+        outcomes,
+        closed: &[],
+        now: now(),
+        deadline_at,
+        is_careful: false,
+        counts_marketing: false,
+    }
 }
 
 async fn commit(conn: &mut PgConnection, lease: &Lease, intents: &[Intent]) -> Vec<Committed> {

@@ -78,6 +78,15 @@ impl Vendor {
         self == Self::SobotIo
     }
 
+    /// The code by which it refuses a message without a template to somebody who has not written within 24 hours.
+    #[must_use]
+    pub fn closed_window_code(self) -> &'static str {
+        match self {
+            Self::Exotel => "30018",
+            Self::SobotIo | Self::SobotIn => "131047",
+        }
+    }
+
     /// Whether each call names the URL for its callbacks; elsewhere it is registered with the vendor by hand.
     #[must_use]
     pub fn takes_callback_url_per_call(self) -> bool {

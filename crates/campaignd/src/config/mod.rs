@@ -15,9 +15,11 @@ use std::{
     time::Duration,
 };
 
+use dispatcher::Limits;
 use model::{
     FieldError,
     campaign::DEFAULT_LATE_AFTER_SECONDS,
+    limits::FrequencyCap,
     reply_words::{OPT_IN_WORDS, OPT_OUT_WORDS, ReplyWords},
 };
 use reconciler::events::{self, Webhook};
@@ -51,6 +53,8 @@ pub struct Config {
     pub retention: RetentionConfig,
     /// `[scheduling]`
     pub scheduling: SchedulingConfig,
+    /// `[limits]`
+    pub limits: Limits,
     /// `[replies]`: the words by which people stop and start marketing.
     pub reply_words: ReplyWords,
     /// `[[accounts]]`
@@ -182,6 +186,7 @@ fn read(root: &tree::Node, environment: &Environment, errors: &mut Vec<FieldErro
     let database = read_database(top.section("database"), environment, errors);
     let retention = read_retention(top.section("retention"), errors);
     let scheduling = read_scheduling(top.section("scheduling"), errors);
+    let limits = read_limits(top.section("limits"), errors);
     let reply_words = read_replies(top.section("replies"), errors);
     let accounts: Vec<Option<AccountConfig>> =
         top.sections("accounts").into_iter().map(|section| account::read(section, errors)).collect();
@@ -204,6 +209,7 @@ fn read(root: &tree::Node, environment: &Environment, errors: &mut Vec<FieldErro
         database: database?,
         retention,
         scheduling,
+        limits,
         reply_words,
         accounts,
         event_webhooks,
@@ -301,6 +307,33 @@ fn read_scheduling(mut section: Section<'_>, errors: &mut Vec<FieldError>) -> Sc
     SchedulingConfig { late_after: Duration::from_secs(u64::from(seconds)) }
 }
 
+fn read_limits(mut section: Section<'_>, errors: &mut Vec<FieldError>) -> Limits {
+    let foresee_closed_window = section.flag("foresee_closed_window").unwrap_or(false);
+    let mut cap = section.section("max_per_recipient");
+    let both = (cap.whole_u32("count", 1), cap.whole_u32("days", 1));
+    let max_per_recipient = match both {
+        (Some(count), Some(days)) => Some(FrequencyCap { count, days }),
+        (None, None) => None,
+        // One alone says nothing.
+        (Some(_), None) => {
+            cap.complain_once("days", "is missing: write max_per_recipient = { count = 3, days = 7 }");
+            None
+        }
+        (None, Some(_)) => {
+            cap.complain_once("count", "is missing: write max_per_recipient = { count = 3, days = 7 }");
+            None
+        }
+    };
+    cap.finish(errors);
+    let mut wrong = Vec::new();
+    max_per_recipient.iter().for_each(|cap| cap.check(&mut wrong));
+    for error in wrong {
+        errors.push(FieldError::new(section.path_of(&error.field), error.message));
+    }
+    section.finish(errors);
+    Limits { max_per_recipient, foresee_closed_window }
+}
+
 fn read_replies(mut section: Section<'_>, errors: &mut Vec<FieldError>) -> ReplyWords {
     let usual = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     let opt_out = section.texts("opt_out_words").unwrap_or_else(|| usual(&OPT_OUT_WORDS));
@@ -342,19 +375,6 @@ fn warnings(config: &Config) -> Vec<String> {
     if config.admin_token.as_ref().is_some_and(|token| token.expose().chars().count() < SHORT_TOKEN) {
         warnings.push(format!(
             "CAMPAIGND_ADMIN_TOKEN is shorter than {SHORT_TOKEN} characters and can be guessed"
-        ));
-    }
-    let limited = config.accounts.iter().flat_map(|account| {
-        account
-            .senders
-            .iter()
-            .filter(|sender| sender.daily_recipients.is_some())
-            .map(move |sender| (account, sender))
-    });
-    for (account, sender) in limited {
-        warnings.push(format!(
-            "account `{}`, sender {}: daily_recipients is read, but this version does not keep to it yet",
-            account.name, sender.from
         ));
     }
     warnings

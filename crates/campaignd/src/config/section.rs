@@ -48,6 +48,14 @@ impl<'a> Section<'a> {
         self.errors.push(FieldError::new(self.path_of(key), message));
     }
 
+    /// Notes a complaint about one of its keys, unless there is one about it already.
+    pub fn complain_once(&mut self, key: &str, message: impl Into<String>) {
+        let path = self.path_of(key);
+        if !self.errors.iter().any(|error| error.field == path) {
+            self.complain(key, message);
+        }
+    }
+
     /// How many complaints there are so far.
     pub fn error_count(&self) -> usize {
         self.errors.len()

@@ -179,6 +179,7 @@ fn work(
             Box::pin(async move { inbox.append_evidence(&account, body).await })
         }),
         journal,
+        limits: config.limits,
     });
     let records = reconciler::Records { accounts: clients, call_permit: dispatcher.call_permit() };
     let setup = reconciler::Setup {

@@ -13,7 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{cancellations, decisions, events};
 use crate::{
     auth::{Caller, Role},
-    convert,
+    convert, daily,
     extract::{self, Id, Params},
     problem::{Answer, Problem},
     state::{AppState, commit},
@@ -74,9 +74,11 @@ async fn list(
     let page = extract::page(rows, limit, |row| row.id.to_string(), |row| row);
     let held: Vec<i64> = page.items.iter().filter(|task| task.halted).map(|task| task.id).collect();
     let holding = if held.is_empty() { Vec::new() } else { halts::holding_any(&mut conn, &held).await? };
+    let full = daily::full(&state, &mut conn, &page.items).await?;
     let show = |task: tasks::Task| {
         let of_task: Vec<_> = holding.iter().filter(|(id, _)| *id == task.id).map(|(_, halt)| halt).collect();
-        convert::task(&state, task, &of_task)
+        let full_until = full.until(&task);
+        convert::task(&state, task, &of_task, full_until)
     };
     Ok(Json(::api::List { items: page.items.into_iter().map(show).collect(), next: page.next }))
 }
@@ -114,7 +116,8 @@ async fn get(State(state): State<AppState>, caller: Caller, Id(id): Id) -> Answe
 pub async fn load(state: &AppState, conn: &mut PgConnection, id: i64) -> Answer<::api::Task> {
     let task = tasks::get(conn, id).await?.ok_or_else(|| Problem::no("task", id))?;
     let holding = if task.halted { halts::holding(conn, id).await? } else { Vec::new() };
-    Ok(convert::task(state, task, &holding.iter().collect::<Vec<_>>()))
+    let full_until = daily::full(state, conn, std::slice::from_ref(&task)).await?.until(&task);
+    Ok(convert::task(state, task, &holding.iter().collect::<Vec<_>>(), full_until))
 }
 
 /// Takes nobody more, for a while. What is open ends normally.

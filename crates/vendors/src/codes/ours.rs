@@ -2,7 +2,10 @@
 
 use model::disposition::{Disposition, Scope};
 
-pub use model::message::{MISSING_VALUE, NOT_A_NUMBER, TOO_LONG};
+pub use model::{
+    limits::FREQUENCY_CAP,
+    message::{MISSING_VALUE, NOT_A_NUMBER, TOO_LONG},
+};
 
 use super::{CodeEntry, Effect, Layer, does};
 
@@ -136,6 +139,12 @@ pub(super) const TABLE: &[CodeEntry] = &[
         Effect::Status("suppressed"),
         "the number is on the suppression list",
         "Never sent, on purpose. `campaignd suppression list` says since when and why.",
+    ),
+    ours(
+        FREQUENCY_CAP,
+        Effect::Status("suppressed"),
+        "this person has had as many marketing messages lately as limits.max_per_recipient allows",
+        "Never sent, on purpose. Later campaigns reach this person again, once the earlier messages are old enough.",
     ),
     ours(
         EXPIRED,
