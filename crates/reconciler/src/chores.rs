@@ -3,19 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
-use model::disposition::Scope;
 use store::{
     Error, PgConnection,
     database::LIMIT_STEP,
     early,
-    effects::{self, Effects, NewHalt},
+    effects::{self, Effects},
     idempotency, inbox,
     leases::{self, Lease},
     maintenance, progress,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Shared, canary, events, firings, share::Shares};
+use crate::{Shared, blame, canary, events, firings, share::Shares};
 
 /// Between two rounds.
 const ROUND: Duration = Duration::from_millis(250);
@@ -25,8 +24,6 @@ const SLOW: u64 = 4;
 const RARE: u64 = 4 * 3600;
 /// After this long nobody will claim an early report.
 const FOREIGN_HOURS: i64 = 72;
-/// The code of a halt for too many failures.
-const FAILURE_SHARE: &str = "failure_share";
 
 /// Does what is no account's, until `stop`.
 pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
@@ -104,7 +101,12 @@ async fn of_account(shared: &Shared, lease: &Lease, shares: &mut Shares, round: 
         may_send |= canary::step(conn, shared, &lease.account, now).await?;
         let counts = maintenance::outcome_counts(conn, &lease.account).await?;
         let failing = shares.observe(&counts, now);
-        let halts = failing.iter().map(|task_id| failure_share(lease, *task_id)).collect();
+        let mut halts = Vec::with_capacity(failing.len());
+        for task_id in &failing {
+            let codes = maintenance::error_codes(conn, *task_id).await?;
+            let vendor = shared.vendors.get(&lease.account).copied();
+            halts.push(blame::halt(&lease.account, *task_id, vendor, &codes));
+        }
         effects::apply(conn, &Effects { halts, suppressions: Vec::new() }, now).await?;
         for count in counts.iter().filter(|count| failing.contains(&count.task_id)) {
             shares.forget(count.task_id, count);
@@ -119,16 +121,4 @@ async fn of_account(shared: &Shared, lease: &Lease, shares: &mut Shares, round: 
         (shared.wake_dispatcher)(&lease.account);
     }
     Ok(())
-}
-
-fn failure_share(lease: &Lease, task_id: i64) -> NewHalt {
-    NewHalt {
-        scope: Scope::Task,
-        account: lease.account.clone(),
-        value: task_id.to_string(),
-        code: FAILURE_SHARE.to_owned(),
-        reason: "more than half of at least 100 outcomes in the last 10 minutes failed".to_owned(),
-        remedy: "Look at the task's errors by code; mend what they name, then lift the halt.".to_owned(),
-        lifts_at: None,
-    }
 }

@@ -7,6 +7,7 @@ pub mod inbox;
 
 mod apply;
 mod canary;
+mod blame;
 mod chores;
 mod events;
 mod failed;

@@ -5,6 +5,9 @@ use sqlx::PgConnection;
 
 use crate::{Error, Result, events, sql};
 
+/// Codes of one task that are looked at: more than vendors have.
+const CODES: i64 = 200;
+
 /// Expires the account's tasks whose campaign has; how many.
 ///
 /// # Errors
@@ -90,6 +93,22 @@ pub struct OutcomeCounts {
     pub outcomes: i64,
     /// Failed.
     pub failed: i64,
+}
+
+/// The codes by which the task's messages failed or are unknown, the most frequent first.
+///
+/// # Errors
+/// The database did not do it.
+pub async fn error_codes(conn: &mut PgConnection, task_id: i64) -> Result<Vec<(String, i64)>> {
+    sql::query_as(
+        "SELECT code, n::bigint FROM task_counts WHERE task_id = $1 AND kind = 15 AND code <> '' AND n > 0
+         ORDER BY n DESC, code LIMIT $2",
+    )
+    .bind(task_id)
+    .bind(CODES)
+    .fetch_all(conn)
+    .await
+    .map_err(Error::database("reading the codes of failures"))
 }
 
 /// The outcomes of the account's running tasks.
