@@ -66,6 +66,7 @@ mod the_hooks_of_these_tests_act_as_told;
 mod the_list_of_suppressions_is_exported_and_imported;
 mod the_private_cluster_survives;
 mod the_proxy_of_these_tests_misbehaves_as_told;
+mod too_many_failures_halt_their_task_and_say_why;
 mod unknown_is_healed_by_evidence_only;
 mod vendor_codes_are_acted_on;
 mod what_happens_is_told_to_a_webhook_in_order;

@@ -2,7 +2,7 @@
 
 use simulator::{Arrival, CallbackOptions, SimulatorOptions};
 
-use crate::harness::{Account, People, World, campaign, within};
+use crate::harness::{Account, People, World, campaign, csv_of, within};
 
 const SECOND_US: u64 = 1_000_000;
 
@@ -24,9 +24,10 @@ async fn arrivals_of_tasks(account: Account, tasks: usize, people: People) -> Ve
     let callbacks = CallbackOptions { enabled: false, ..CallbackOptions::default() };
     let options = SimulatorOptions { callbacks, ..SimulatorOptions::default() };
     let world = World::new().simulator(options).account(account.clone()).start().await;
-    let audience = world.import_people(people).await;
     let mut ids = Vec::new();
-    for _ in 0..tasks {
+    for number in 0..tasks {
+        // To others each: one person gets one message in six seconds.
+        let audience = world.import(csv_of(number * people.0..(number + 1) * people.0)).await.id;
         ids.push(world.launch(&campaign(&account, audience)).await);
     }
     for id in ids {

@@ -64,8 +64,21 @@ fn the_sample_with_senders_is_read_in_full() {
     assert_eq!(exotel.senders[0].daily_recipients, Some(100_000));
     assert!(exotel.webhook_token.as_ref().unwrap().is("webhook-in-variable"));
     assert_eq!(config.accounts[1].base_url, "https://sg.sobot.io");
+    assert_eq!(config.limits.max_per_recipient, None);
+    assert!(!config.limits.foresee_closed_window, "off unless asked for");
     let expected = "two accounts without a webhook_token";
     assert_eq!(config.warnings.len(), 2, "{expected}: {:?}", config.warnings);
+}
+
+#[test]
+fn limits_are_read_from_the_file_and_from_variables() {
+    let written = "[limits]\nmax_per_recipient = { count = 3, days = 7 }\nforesee_closed_window = true\n";
+    let limits = load(written, &Environment::new()).unwrap().limits;
+    let cap = limits.max_per_recipient.unwrap();
+    assert_eq!((cap.count, cap.days, limits.foresee_closed_window), (3, 7, true));
+    let variable = ("CAMPAIGND_LIMITS__MAX_PER_RECIPIENT__COUNT".to_owned(), "2".to_owned());
+    let limits = load(written, &Environment::from([variable])).unwrap().limits;
+    assert_eq!(limits.max_per_recipient.unwrap().count, 2);
 }
 
 #[test]
@@ -152,6 +165,18 @@ const WRONG: &[(&str, &str)] = &[
     (
         "[retention]\nmessages_days = 0\n",
         "campaignd.toml:2: retention.messages_days: must be a whole number of at least 1",
+    ),
+    (
+        "[limits]\nmax_per_recipient = { count = 3 }\n",
+        "campaignd.toml:2: limits.max_per_recipient.days: is missing: write max_per_recipient = { count = 3, days = 7 }",
+    ),
+    (
+        "[limits]\nmax_per_recipient = { count = 3, days = 91 }\n",
+        "campaignd.toml:2: limits.max_per_recipient.days: must be 1 to 90",
+    ),
+    (
+        "[limits]\nforesee_closed_window = \"yes\"\n",
+        "campaignd.toml:2: limits.foresee_closed_window: must be true or false, without quotes",
     ),
     (
         "[accounts]\nname = \"a\"\n",
