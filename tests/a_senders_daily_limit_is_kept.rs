@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use simulator::{CallbackOptions, SimulatorOptions};
 
 use crate::harness::{
-    Account, People, World, assert_nobody_twice, campaign, csv_of, people::digits, phone, wait_until, within,
+    Account, People, World, assert_nobody_twice, campaign, csv_of, phone, wait_until, within,
 };
 
 const LIMIT: usize = 50;
@@ -88,6 +88,17 @@ async fn of_all_its_tasks_together_and_by_the_hour() {
     world.audit().await;
 }
 
+/// Persons that the database names as counted, and how many it counts by the hour.
+async fn counted(world: &World) -> (i64, i64) {
+    let mut conn = world.database.as_ref().unwrap().connect().await;
+    sqlx::query_as(
+        "SELECT (SELECT count(*) FROM sender_days), (SELECT coalesce(sum(recipients), 0) FROM sender_hours)",
+    )
+    .fetch_one(&mut conn)
+    .await
+    .unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_process_is_killed_in_the_middle() {
     let mut world = world().await;
@@ -116,7 +127,7 @@ async fn when_the_process_is_killed_in_the_middle() {
     assert!(waiting.counts.unknown > 0, "no kill met an open call");
     let ledger = world.simulator.accepted_by_recipient();
     assert!(assert_nobody_twice(&ledger) <= i64::try_from(LIMIT).unwrap());
-    assert!(ledger.contains_key(&digits(0)));
+    assert_eq!(counted(&world).await, (50, 50));
 
     // A day later the rest of them; there is not a person more in the first day's ledger meanwhile.
     world.set_clock("2026-12-02T10:59:30Z");
@@ -125,5 +136,11 @@ async fn when_the_process_is_killed_in_the_middle() {
     world.set_clock("2026-12-02T11:00:00Z");
     full(&world, task, queued - i64::try_from(LIMIT).unwrap()).await;
     assert_eq!(persons_since(&world, ledger.len()).len(), LIMIT);
+
+    // Whoever is erased is named no more, and still takes the place that was taken.
+    let (persons, by_hour) = counted(&world).await;
+    let someone = format!("+{}", world.simulator.messages()[0].to);
+    world.api().erase_person(&someone).await.unwrap();
+    assert_eq!(counted(&world).await, (persons - 1, by_hour));
     world.audit().await;
 }

@@ -1,7 +1,7 @@
 //! Taking recipients against a real database: nobody is taken twice, whatever was prefetched twice.
 
 #![expect(clippy::unwrap_used, reason = "a test panics where it stands, and says why")]
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use model::Phone;
