@@ -16,7 +16,7 @@ use store::{
     database::{LIMIT_HOT, LIMIT_STEP},
     leases::{Acquired, Lease},
     outcomes::{self, Why},
-    runs::{self, Run},
+    runs,
 };
 use tokio::{
     sync::{Notify, mpsc},
@@ -27,19 +27,8 @@ use tokio_util::sync::CancellationToken;
 use vendors::{Account, AccountConfig, codes};
 
 use crate::{
-    Shared,
-    breaker::Breaker,
-    commit, daily,
-    ebb::Ebb,
-    judge::Judge,
-    live::AccountLive,
-    pace,
-    pace::Pace,
-    pacer,
-    pairs::{PAIR, Pairs},
-    run::is_open,
-    slots::Slots,
-    trust::Trust,
+    Shared, breaker::Breaker, commit, daily, ebb::Ebb, judge::Judge, live::AccountLive, pace, pace::Pace,
+    pacer, pairs::Pairs, quiet::Quiet, run::is_open, slots::Slots, trust::Trust,
 };
 
 /// How often the running tasks are looked up when nothing wakes the account.
@@ -230,49 +219,6 @@ pub(crate) async fn work(shared: Arc<Shared>, owner: Arc<Owner>, acquired: Acqui
         tracing::error!(account.name = account.config.name, %error, "the committer died");
     }
     shared.live.set_account(&account.config.name, AccountLive::default());
-}
-
-/// For some seconds after a take-over nobody may be taken by another task than the one that its sender sent for lately: whom
-/// that one wrote to, only the older owner knew. A task itself writes to nobody twice within seconds.
-struct Quiet {
-    until: Instant,
-    /// With the task; none: several tasks have sent.
-    senders: Vec<(String, Option<i64>)>,
-}
-
-impl Quiet {
-    async fn after(shared: &Shared, owner: &Owner) -> Self {
-        let mut quiet = Self { until: Instant::now() + PAIR, senders: Vec::new() };
-        while owner.lease.epoch > 1 && !owner.stop.is_cancelled() {
-            let busy = async {
-                let mut conn = shared
-                    .db
-                    .background
-                    .acquire()
-                    .await
-                    .map_err(Error::database("looking which senders sent lately"))?;
-                runs::busy_senders(&mut conn, &owner.lease.account, shared.clock.now()).await
-            };
-            match shared.db.within(LIMIT_STEP, "looking which senders sent lately", busy).await {
-                Ok(senders) => {
-                    quiet.senders = senders;
-                    break;
-                }
-                Err(error) => {
-                    tracing::warn!(account.name = owner.lease.account, %error, "cannot look who sent lately");
-                    tokio::time::sleep(LOOK).await;
-                }
-            }
-        }
-        quiet
-    }
-
-    fn concerns(&self, run: &Run) -> bool {
-        let is_other = |(sender, task_id): &(String, Option<i64>)| {
-            *sender == run.sender && *task_id != Some(run.task_id)
-        };
-        Instant::now() < self.until && self.senders.iter().any(is_other)
-    }
 }
 
 /// Marks what an older owner left open as unknown. False: the account was lost or is to be left meanwhile.

@@ -77,6 +77,7 @@ impl Call {
         hooks::point!("call.before");
         let verdicts = self.send(&account).await;
         hooks::point!("call.answered");
+        self.holds.split(usize::MAX).end(verdicts.iter().map(may_have_got));
         let is_usable = verdicts.iter().any(is_usable);
         account.breaker.observe(is_usable, probe);
         account.slots.ended(place, began.elapsed(), !is_usable || verdicts.iter().any(is_throttled));
@@ -90,7 +91,6 @@ impl Call {
             batch: self.taken.len(),
             slow_downs: OnceCell::new(),
         };
-        let may_have_got: Vec<bool> = verdicts.iter().map(may_have_got).collect();
         let mut recorded = Vec::with_capacity(self.taken.len());
         for (index, verdict) in verdicts.into_iter().enumerate() {
             let judged = owner.judge.judge(&about, index, verdict);
@@ -100,9 +100,8 @@ impl Call {
             }
             recorded.push(judged.recorded);
         }
-        let Self { permit, holds, jobs, .. } = self;
+        let Self { permit, jobs, .. } = self;
         drop(permit);
-        holds.end(may_have_got.into_iter());
         // The committer outlives every call: it ends when the last of these senders is dropped.
         let _ = jobs.send(Job::Outcomes(recorded)).await;
     }

@@ -22,6 +22,7 @@ mod ownership;
 mod pace;
 mod pacer;
 mod pairs;
+mod quiet;
 mod recent;
 mod run;
 mod slots;

@@ -4,6 +4,7 @@
 //! holds as much as is under way and what a sender sends in six seconds, and nothing is ever searched for in it.
 
 use std::{
+    cmp::Ordering,
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -92,7 +93,10 @@ impl Holds {
 
     /// The first `n`, who are called together.
     pub(crate) fn split(&mut self, n: usize) -> Self {
-        let who = self.who.drain(..n.min(self.who.len())).collect();
+        let who = match n.cmp(&self.who.len()) {
+            Ordering::Less => self.who.drain(..n).collect(),
+            Ordering::Equal | Ordering::Greater => std::mem::take(&mut self.who),
+        };
         Self { pairs: self.pairs.clone(), who }
     }
 

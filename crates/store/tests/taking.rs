@@ -4,11 +4,12 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use model::Phone;
+use model::{Phone, limits::FrequencyCap};
 use sqlx::PgConnection;
 use store::{
     audit,
     groups::{self, Group},
+    guards::Guards,
     intents::{Committed, Deferred, Intent, Prior, Source, Taken},
     leases::{self, Lease},
     outcomes::{self, Again, CallResult, Outcome, Why},
@@ -24,6 +25,10 @@ fn now() -> DateTime<Utc> {
 
 /// A running task of ten recipients.
 async fn running_task(conn: &mut PgConnection) -> i64 {
+    running_task_of(conn, "main").await
+}
+
+async fn running_task_of(conn: &mut PgConnection, account: &str) -> i64 {
     sqlx::query_scalar(
         "WITH a AS (
             INSERT INTO audiences (name, status, rows_accepted, heartbeat_at, created_at)
@@ -31,21 +36,26 @@ async fn running_task(conn: &mut PgConnection) -> i64 {
          ), c AS (
             INSERT INTO campaigns (name, state, account, sender, audience_id, message, category, priority,
                                    max_attempts, on_unknown, created_at)
-            SELECT 'Offer', 2, 'main', '+911', id, '{}', 1, 2, 5, 1, $2 FROM a RETURNING id, audience_id
+            SELECT 'Offer', 2, $3, '+911', id, '{}', 1, 2, 5, 1, $2 FROM a RETURNING id, audience_id
          )
          INSERT INTO tasks (campaign_id, account, sender, audience_id, state, total, created_at)
-         SELECT id, 'main', '+911', audience_id, 2, $1, $2 FROM c RETURNING id",
+         SELECT id, $3, '+911', audience_id, 2, $1, $2 FROM c RETURNING id",
     )
     .bind(RECIPIENTS)
     .bind(now())
+    .bind(account)
     .fetch_one(conn)
     .await
     .unwrap()
 }
 
 async fn lease(database: &testing::TestDatabase) -> Lease {
+    lease_of(database, "main").await
+}
+
+async fn lease_of(database: &testing::TestDatabase, account: &str) -> Lease {
     let pools = database.open();
-    let acquired = leases::acquire(&pools.leases, "main", Uuid::from_u128(1)).await.unwrap().unwrap();
+    let acquired = leases::acquire(&pools.leases, account, Uuid::from_u128(1)).await.unwrap().unwrap();
     pools.close().await;
     acquired.lease
 }
@@ -250,6 +260,39 @@ async fn whose_window_is_closed_waits_until_it_opens_and_keeps_its_attempts() {
     let audit = audit::task(&mut conn, task_id).await.unwrap().unwrap();
     assert!(audit.holds(), "{:?}", audit.findings);
     assert_eq!((audit.counts.sending, audit.counts.queued), (3, 7));
+}
+
+/// Whom an account takes of ten persons, each of whom may get one marketing message.
+async fn taken_under_a_cap(database: &testing::TestDatabase, account: &str, request_id: i64) -> HashSet<i32> {
+    let mut conn = database.connect().await;
+    let task_id = running_task_of(&mut conn, account).await;
+    let lease = lease_of(database, account).await;
+    let cap = Some(FrequencyCap { count: 1, days: 7 });
+    let mut wanted = intent(request_id, task_id, Source::Fresh { from: 0, to: 10 }, 1..=10);
+    wanted.guards = Arc::new(Guards { cap, ..Guards::default() });
+    sqlx::raw_sql("BEGIN").execute(&mut conn).await.unwrap();
+    let committed = commit(&mut conn, &lease, &[wanted]).await.remove(0);
+    sqlx::raw_sql("COMMIT").execute(&mut conn).await.unwrap();
+    let audit = audit::task(&mut conn, task_id).await.unwrap().unwrap();
+    assert!(audit.holds(), "{:?}", audit.findings);
+    let taken = match committed {
+        Committed::All => (1..=10).collect(),
+        Committed::Only(nos) => nos,
+        Committed::Dropped => panic!("{account}: nobody was taken"),
+    };
+    assert_eq!(audit.counts.sending + audit.counts.suppressed, 10);
+    assert_eq!(usize::try_from(audit.counts.sending).unwrap(), taken.len());
+    taken
+}
+
+/// The same persons are taken for two accounts at the same instant, as on two nodes.
+#[tokio::test]
+async fn a_cap_is_kept_by_accounts_that_send_at_once() {
+    let database = testing::database().await;
+    let (one, other) =
+        tokio::join!(taken_under_a_cap(&database, "main", 1), taken_under_a_cap(&database, "other", 2));
+    assert!(one.is_disjoint(&other), "{one:?} {other:?}");
+    assert_eq!(one.len() + other.len(), 10, "{one:?} {other:?}");
 }
 
 #[tokio::test]
