@@ -18,7 +18,7 @@ use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::{
     io::{AsyncRead as _, ReadBuf},
     net::TcpStream,
-    time::Instant,
+    time::{Instant, Sleep},
 };
 use tower_service::Service as _;
 
@@ -56,6 +56,8 @@ struct Connection {
     stream: Stream,
     unread: BytesMut,
     idle_since: Instant,
+    /// The end of the time for its call. Kept from call to call: to put off a timer costs less than to set and remove one.
+    alarm: Pin<Box<Sleep>>,
 }
 
 impl Connections {
@@ -97,12 +99,14 @@ impl Connections {
         if Instant::now() >= deadline {
             return Err(Failed::Connecting("the time for the call was over before it began".into()));
         }
-        let Connection { stream, unread, .. } = &mut connection;
+        let Connection { stream, unread, alarm, .. } = &mut connection;
+        alarm.as_mut().reset(deadline);
         let answer = {
             let mut exchange = pin!(http1::exchange(stream, request, unread, limit_bytes));
-            match tokio::time::timeout_at(deadline, &mut exchange).await {
-                Err(_) => tokio::time::timeout(GRACE, exchange).await,
-                in_time => in_time,
+            tokio::select! {
+                biased;
+                in_time = &mut exchange => Ok(in_time),
+                () = alarm => tokio::time::timeout(GRACE, exchange).await,
             }
         };
         let answer = answer.map_err(|_| Failed::Late)?.map_err(Failed::Exchanging)?;
@@ -120,7 +124,12 @@ impl Connections {
         };
         let stream = tokio::time::timeout_at(deadline.min(Instant::now() + self.connect_timeout), connecting)
             .await??;
-        Ok(Connection { stream: TokioIo::new(stream), unread: BytesMut::new(), idle_since: Instant::now() })
+        Ok(Connection {
+            stream: TokioIo::new(stream),
+            unread: BytesMut::new(),
+            idle_since: Instant::now(),
+            alarm: Box::pin(tokio::time::sleep_until(deadline)),
+        })
     }
 
     /// The one used last: the others may grow old and be closed.
