@@ -19,10 +19,11 @@ use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    LOOK, Shared, events,
+    LOOK, Shared,
     failed::Failures,
     people,
     round::{Received, Round},
+    vendor_events,
     waiting::Waiting,
 };
 
@@ -217,7 +218,7 @@ impl Applier {
         let now = self.shared.clock.now();
         let fresh = people::keep(conn, account, &step.people, now).await?;
         people::obey(conn, &self.shared.reply_words, &fresh, &step.preferences, now).await?;
-        let may_run_on = events::apply(conn, &self.shared, account, &step.events, now).await?;
+        let may_run_on = vendor_events::apply(conn, &self.shared, account, &step.events, now).await?;
         effects::apply(conn, &failures.effects, now).await?;
         if !inbox::advance(conn, account, &step.entries).await? {
             return Ok(false);

@@ -6,10 +6,9 @@ pub mod events;
 pub mod inbox;
 
 mod apply;
-mod canary;
 mod blame;
+mod canary;
 mod chores;
-mod events;
 mod failed;
 mod firings;
 mod owned;
@@ -18,6 +17,7 @@ mod records;
 mod resend;
 mod round;
 mod share;
+mod vendor_events;
 mod waiting;
 
 #[cfg(test)]
