@@ -203,7 +203,7 @@ impl TimingArgs {
                 "--window needs --window-zone, such as Asia/Kolkata or `recipient`, or --time-zone";
             return Err(Usage(sentence.to_owned()));
         }
-        let schedule = is_timed.then(|| Schedule {
+        let schedule = is_timed.then_some(Schedule {
             at: self.at,
             cron: self.cron,
             time_zone: self.time_zone,
