@@ -230,7 +230,8 @@ async fn whose_window_is_closed_waits_until_it_opens_and_keeps_its_attempts() {
     let waits =
         async |conn: &mut PgConnection| tasks::get(conn, task_id).await.unwrap().unwrap().rest_waits_until;
     assert_eq!(waits(&mut conn).await, None, "others are beyond the cursor");
-    let mut rest = intent(3, task_id, Source::Fresh { from: 5, to: 10 }, 6..=5);
+    let mut rest = intent(3, task_id, Source::Fresh { from: 5, to: 10 }, 6..=6);
+    rest.taken.clear();
     rest.deferred = (6..=10).map(|no| deferred(no, 0, 2)).collect();
     assert_eq!(commit(&mut conn, &lease, &[rest]).await, [Committed::All]);
     assert_eq!(waits(&mut conn).await, Some(hours(1)));
@@ -246,7 +247,8 @@ async fn whose_window_is_closed_waits_until_it_opens_and_keeps_its_attempts() {
     assert_eq!(due.iter().map(|due| due.no).collect::<Vec<_>>(), [7, 8, 9, 10]);
     assert_eq!(runs::due(&mut conn, task_id, now(), runs::FIRST, 9).await.unwrap().len(), 0);
 
-    let mut again = intent(4, task_id, Source::Retries, 5..=4);
+    let mut again = intent(4, task_id, Source::Retries, 4..=4);
+    again.taken.clear();
     again.deferred = vec![deferred(4, 0, 24), deferred(5, 1, 24), deferred(6, 0, 24)];
     let late = Group { now: hours(1), ..group(2, &[], &[]) };
     groups::write(&mut conn, &lease, &Group { intents: &[&again], ..late }).await.unwrap();
