@@ -32,5 +32,5 @@ pub(crate) async fn full(
 /// What may run of a task while its sender has no room: those who are due, because whoever was written to within the day may
 /// be written to again.
 pub(crate) fn due_alone(run: &Run) -> Run {
-    Run { total: run.cursor, ..run.clone() }
+    Run { takes_due_alone: true, ..run.clone() }
 }

@@ -162,16 +162,12 @@ impl Pacer {
         self.runs.retain(|run| !run.is_stale() && !run.is_closed(now));
         self.read_on_due().await;
         let Some(planned) = self.plan.take() else { return };
-        // Another total: its sender's daily limit is reached, or has room again.
-        self.runs.retain(|run| {
-            let run = &run.facts.run;
-            planned.iter().any(|planned| planned.task_id == run.task_id && planned.total == run.total)
-        });
+        self.runs.retain(|run| planned.iter().any(|planned| planned.task_id == run.facts.run.task_id));
         for planned in planned {
             let has_due = planned.has_due;
             let task_id = planned.task_id;
             if let Some(run) = self.runs.iter_mut().find(|run| run.facts.run.task_id == task_id) {
-                run.is_canary_open = planned.is_canary_open;
+                run.takes_due_alone = planned.takes_due_alone;
             } else {
                 let account = &self.owner.account;
                 match TaskRun::start(planned, account, &self.shared, &self.plan.wake, now) {

@@ -87,8 +87,8 @@ pub(crate) struct TaskRun {
     pub(crate) due_after: Option<runs::After>,
     /// Those of its canary, whom the cursor passes over.
     pub(crate) sample: Option<Sample>,
-    /// Nothing is decided of the canary: only who is due is taken.
-    pub(crate) is_canary_open: bool,
+    /// Only who is due is taken: nothing is decided of the canary, or the sender's day is full.
+    pub(crate) takes_due_alone: bool,
     /// Its sending window follows the clocks of each recipient.
     pub(crate) clocks: Option<Clocks>,
     /// Who of them was handed on and not heard of since.
@@ -135,7 +135,7 @@ impl TaskRun {
             due: VecDeque::new(),
             due_after: None,
             sample: (run.canary_size > 0).then(|| Sample::new(run.task_id, run.total, run.canary_size)),
-            is_canary_open: run.is_canary_open,
+            takes_due_alone: run.takes_due_alone,
             clocks: Clocks::of(window(&run), &columns),
             in_hand: HashSet::new(),
             retry_next: false,
@@ -184,7 +184,7 @@ impl TaskRun {
 
     /// Somebody from beyond the cursor can be taken now.
     pub(crate) fn has_fresh(&self) -> bool {
-        !self.is_canary_open && !self.fresh.is_empty()
+        !self.takes_due_alone && !self.fresh.is_empty()
     }
 
     /// Its sending window has closed since it was begun: it is begun afresh when that opens.

@@ -39,8 +39,8 @@ pub struct Run {
     pub messages_per_second: Option<f64>,
     /// Of these, so many are sent to first, as a canary; none: 0.
     pub canary_size: i32,
-    /// Nothing is decided of the canary: nobody else is taken.
-    pub is_canary_open: bool,
+    /// Only who is due may be taken: nothing is decided of the canary.
+    pub takes_due_alone: bool,
     /// At which hours.
     pub sending_window: Option<Json<SendingWindow>>,
     /// Somebody of it is due to be tried again.
@@ -56,7 +56,7 @@ pub struct Run {
 pub async fn runnable(conn: &mut PgConnection, account: &str, now: DateTime<Utc>) -> Result<Vec<Run>> {
     sql::query_as(
         "SELECT t.id AS task_id, t.campaign_id, t.sender, t.template, t.audience_id, a.phone_column, a.columns,
-                t.total, t.cursor, t.canary_size, t.canary_state IS NOT DISTINCT FROM 1 AS is_canary_open, c.message, c.category, c.priority, c.max_attempts, c.messages_per_second,
+                t.total, t.cursor, t.canary_size, t.canary_state IS NOT DISTINCT FROM 1 AS takes_due_alone, c.message, c.category, c.priority, c.max_attempts, c.messages_per_second,
                 -- a trial goes at once
                 CASE WHEN NOT t.hidden THEN c.sending_window END AS sending_window,
                 EXISTS (SELECT FROM retries r WHERE r.task_id = t.id AND r.due_at <= $2) AS has_due,
