@@ -32,7 +32,7 @@ async fn one(world: &World, account: &str, name: &str) -> Template {
         .unwrap_or_else(|| panic!("no {name}"))
 }
 
-fn new(account: &str, name: &str, body: Value) -> NewTemplate {
+fn new(account: &str, name: &str, body: &Value) -> NewTemplate {
     NewTemplate {
         account: account.to_owned(),
         name: name.to_owned(),
@@ -68,11 +68,11 @@ async fn lists_and_creates(account: &str) {
     assert_eq!((invoice.body_parameters, invoice.source), (Some(2), TemplateSource::Vendor));
     assert_eq!(one(&world, account, "free_money").await.status, TemplateStatus::Rejected);
 
-    let created = world.api().create_template(&new(account, "greeting", greeting()), None).await.unwrap();
+    let created = world.api().create_template(&new(account, "greeting", &greeting()), None).await.unwrap();
     assert_eq!(created.status, TemplateStatus::Pending);
-    let twice = world.api().create_template(&new(account, "greeting", greeting()), None).await;
+    let twice = world.api().create_template(&new(account, "greeting", &greeting()), None).await;
     assert_eq!(refusal(twice).status, 409);
-    let wrong = refusal(world.api().create_template(&new(account, "Greeting", json!({})), None).await);
+    let wrong = refusal(world.api().create_template(&new(account, "Greeting", &json!({})), None).await);
     let fields: Vec<&str> = wrong.errors.iter().map(|error| error.field.as_str()).collect();
     assert_eq!((wrong.status, fields), (422, vec!["name", "components[0].type", "components"]));
     let synced = world.api().sync_templates(account).await.unwrap();
@@ -115,9 +115,9 @@ async fn definitions_are_entered_by_hand_where_the_vendor_has_no_call() {
     let world = World::new().start().await;
     assert_eq!(refusal(world.api().sync_templates("exotel").await).status, 409);
     let key = Some("the same request");
-    let entered = world.api().create_template(&new("exotel", "sale", greeting()), key).await.unwrap();
+    let entered = world.api().create_template(&new("exotel", "sale", &greeting()), key).await.unwrap();
     assert_eq!((entered.status, entered.source), (TemplateStatus::Approved, TemplateSource::Hand));
-    let repeated = world.api().create_template(&new("exotel", "sale", greeting()), key).await.unwrap();
+    let repeated = world.api().create_template(&new("exotel", "sale", &greeting()), key).await.unwrap();
     assert_eq!(repeated.id, entered.id);
     let deleted = world.api().delete_template("exotel", "sale").await.unwrap();
     assert_eq!((deleted.languages, deleted.warnings), (vec!["en".to_owned()], vec![]));

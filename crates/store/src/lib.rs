@@ -52,8 +52,8 @@ pub mod timelines;
 pub mod trials;
 pub mod troubles;
 pub mod unknown;
-mod windows;
 pub mod vendor_events;
+mod windows;
 
 pub use database::{Database, Kept};
 pub use error::{Error, Result};

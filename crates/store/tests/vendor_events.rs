@@ -50,7 +50,8 @@ async fn the_newest_events_of_an_account_are_kept() {
     .await
     .unwrap();
     vendor_events::keep(&mut conn, "a", &event("PAUSED", None)).await.unwrap();
-    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM vendor_events").fetch_one(&mut conn).await.unwrap();
+    let kept: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM vendor_events").fetch_one(&mut conn).await.unwrap();
     assert_eq!(kept, LIMIT_EVENTS);
     assert_eq!(vendor_events::list(&mut conn, Some("a"), None, None, 1).await.unwrap()[0].event, "PAUSED");
 }
