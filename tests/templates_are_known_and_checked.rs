@@ -174,7 +174,11 @@ async fn what_is_known_of_a_template_is_held_against_campaigns() {
         let mut draft = with(name, language, values);
         draft.launch = false;
         let draft = world.api().create_campaign(&draft, None).await.unwrap();
-        let shown = world.api().preview_campaign(draft.id, &PreviewRequest { rows: 1 }).await.unwrap();
+        let shown = world
+            .api()
+            .preview_campaign(draft.id, &PreviewRequest { rows: 1, ..PreviewRequest::default() })
+            .await
+            .unwrap();
         assert!(shown.warnings.iter().any(|one| one.contains(warning)), "{warning}: {:?}", shown.warnings);
     }
     let right =

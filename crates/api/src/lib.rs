@@ -7,8 +7,8 @@ pub mod audience;
 pub mod campaign;
 pub mod client;
 pub mod code;
-pub mod event_webhook;
 pub mod event;
+pub mod event_webhook;
 pub mod halt;
 pub mod inbound;
 pub mod list;
@@ -28,8 +28,8 @@ pub use campaign::{
     SendingWindow, TaskStarted, TestRequest,
 };
 pub use code::Code;
-pub use event_webhook::{EventDeadLetter, EventTest, EventWebhook, RedriveRequest, Redriven};
 pub use event::{VendorEvent, VendorEventKind};
+pub use event_webhook::{EventDeadLetter, EventTest, EventWebhook, RedriveRequest, Redriven};
 pub use halt::{Halt, HaltScope};
 pub use inbound::Inbound;
 pub use list::List;

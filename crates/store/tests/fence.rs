@@ -27,6 +27,7 @@ async fn nobody_is_taken_and_nothing_recorded_on_a_server_that_was_promoted_sinc
         now,
         deadline_at: now,
         is_careful: false,
+        counts_marketing: false,
     };
     groups::write(&mut conn, &lease, &group).await.unwrap();
     leases::fence(&mut conn, &lease).await.unwrap();
