@@ -80,7 +80,7 @@ impl Pace {
         self.messages_per_second.map_or(i64::MAX, |rate| (seconds * rate).floor() as i64)
     }
 
-    /// How long so many take; none: for ever.
+    /// How long so many take, in whole seconds; none: for ever.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_precision_loss,
@@ -88,7 +88,7 @@ impl Pace {
     )]
     fn length(&self, recipients: i64) -> Option<Duration> {
         let seconds = self.messages_per_second.map_or(0.0, |rate| recipients as f64 / rate);
-        Duration::try_milliseconds((seconds * 1000.0).ceil() as i64)
+        Duration::try_seconds(seconds.ceil() as i64)
     }
 }
 

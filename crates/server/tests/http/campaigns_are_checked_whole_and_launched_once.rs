@@ -148,7 +148,14 @@ async fn a_preview_shows_the_first_rows_and_the_time_it_takes() {
         ["Hello Asha", "Hello Ravi"]
     );
     assert_eq!(items[1]["to"], "+919876543211");
-    let expected = json!({"recipients": 3, "messages_per_second": 80.0, "seconds": 1});
+    let expected = json!({
+        "recipients": 3,
+        "messages_per_second": 80.0,
+        "seconds": 1,
+        "starts_at": "2026-11-21T12:00:00Z",
+        "ends_at": "2026-11-21T12:00:01Z",
+        "cost": null,
+    });
     assert_eq!(preview["estimate"], expected);
     let (status, _) = server.post(&format!("/campaigns/{}/preview", draft["id"]), &json!({"rows": 51})).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
