@@ -1,6 +1,8 @@
 //! A canary against a real database: who is taken before whom, and what the counts say wherever the cursor stands.
 
 #![expect(clippy::unwrap_used, reason = "a test panics where it stands, and says why")]
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use model::{Phone, campaign::Sample, status::MessageState};
 use sqlx::PgConnection;
@@ -54,12 +56,31 @@ fn intent(request_id: i64, task_id: i64, source: Source, nos: impl IntoIterator<
     let phone = |no: i32| Phone::from_digits(919_000_000_000 + u64::try_from(no).unwrap()).unwrap();
     let taken = nos.into_iter().map(|no| Taken { no, phone: phone(no), attempt: 1, prior: prior.clone() });
     let taken = taken.collect();
-    Intent { request_id, task_id, source, taken, unfit: Vec::new(), deferred: Vec::new(), is_marketing: true }
+    Intent {
+        request_id,
+        task_id,
+        source,
+        taken,
+        unfit: Vec::new(),
+        deferred: Vec::new(),
+        is_marketing: true,
+        guards: Arc::default(),
+        early: Vec::new(),
+    }
 }
 
 fn group<'a>(number: i64, intents: &'a [&'a Intent], outcomes: &'a [&'a Outcome]) -> Group<'a> {
     let deadline_at = now() + TimeDelta::seconds(20);
-    Group { number, intents, outcomes, closed: &[], now: now(), deadline_at, is_careful: false }
+    Group {
+        number,
+        intents,
+        outcomes,
+        closed: &[],
+        now: now(),
+        deadline_at,
+        is_careful: false,
+        counts_marketing: false,
+    }
 }
 
 /// Queued ones, when the audit holds.
