@@ -1,7 +1,7 @@
 //! What a vendor tells of templates, numbers and the account is kept once, shown, and acted on: tasks halt and run on by it.
 
 use api::{
-    HaltScope, Task, TaskState, TemplateStatus, VendorEvent, VendorEventKind,
+    HaltScope, Task, TaskState, TemplateStatus, VendorEvent, VendorEventKind, WaitingFor,
     client::{EventFilter, Page, TemplateFilter},
 };
 use serde_json::{Value, json};
@@ -154,4 +154,24 @@ async fn a_numbers_limit_and_quality_are_shown() {
         .await;
     let is_kept = async || (events(&world, VendorEventKind::Other).await.len() == 1).then_some(());
     wait_until("it is kept", within(20), is_kept).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_numbers_smaller_limit_is_kept_to() {
+    let account = Account::sobot_io().sender("daily_recipients", 80);
+    let world = World::new().account(account).start().await;
+    let limit = json!({"current_limit": "TIER_50"});
+    world.person_sends(&told(&world, "phone_quality", "DOWNGRADE").details(limit)).await;
+    wait_until("the limit is known", within(20), async || {
+        let accounts = world.api().accounts(&Page::default()).await.unwrap().items;
+        (accounts[0].senders[0].effective_daily_recipients == Some(50)).then_some(())
+    })
+    .await;
+    let audience = world.import_people(People(80)).await;
+    let task = world.launch(&campaign(world.account(0), audience)).await;
+    let is_full = |task: &Task| task.waiting_for == Some(WaitingFor::DailyLimit) && task.counts.sending == 0;
+    let full = world.wait_for_task(task, "the day is full", within(20), is_full).await;
+    assert_eq!((full.counts.accepted, full.counts.queued), (50, 30), "{full:?}");
+    assert_eq!(world.simulator.accepted_total(), 50);
+    world.audit().await;
 }

@@ -394,6 +394,7 @@ impl Sums {
     pub fn shown(self, cursor: u8) -> Counts {
         let kinds = Kind::ALL.into_iter().filter(|kind| !kind.has_code());
         let sums = kinds.map(|kind| (kind, i64::from(self.0[kind as usize]))).collect();
-        Counts::new(PEOPLE as i32, i32::from(cursor), Rest::Waits, &sums)
+        let people = PEOPLE as i32;
+        Counts::new(people, people - i32::from(cursor), Rest::Waits, &sums)
     }
 }

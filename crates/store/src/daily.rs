@@ -7,12 +7,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use model::limits::{self, DailyRoom, HourOfRecipients};
 use sqlx::PgConnection;
 
-use crate::{Error, Result, sql};
+use crate::{
+    Error, Result,
+    sender_limits::{self, smaller},
+    sql,
+};
 
 /// Rows forgotten in one statement at the most.
 const FORGOTTEN: i64 = 10_000;
 
-/// A sender's limit.
+/// A sender's limit, as the configuration has it. Where its vendor has told of a smaller one, that one holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DailyLimit {
     /// The sender.
@@ -40,12 +44,15 @@ pub async fn full_until(
     .bind(account)
     .bind(limits.iter().map(|limit| limit.sender.as_str()).collect::<Vec<_>>())
     .bind(oldest_counted(now))
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await
     .map_err(Error::database("reading how many a sender has written to"))?;
+    let told = sender_limits::of_account(conn, account).await?;
     let is_full = |limit: &DailyLimit| {
         let of_sender = rows.iter().filter(|row| row.0 == limit.sender).map(|row| (row.1, row.2));
-        match room(limit, &of_sender.collect(), now) {
+        let told = told.get(&limit.sender).and_then(|told| told.daily_recipients);
+        let recipients = smaller(Some(limit.recipients), told).unwrap_or(limit.recipients);
+        match room(recipients, &of_sender.collect(), now) {
             DailyRoom::FullUntil(until) => Some((limit.sender.clone(), until)),
             DailyRoom::For(_) => None,
         }
@@ -58,12 +65,12 @@ fn oldest_counted(now: DateTime<Utc>) -> DateTime<Utc> {
     now - (limits::counted_until(now) - now)
 }
 
-fn room(limit: &DailyLimit, hours: &BTreeMap<DateTime<Utc>, i32>, now: DateTime<Utc>) -> DailyRoom {
+fn room(recipients: u32, hours: &BTreeMap<DateTime<Utc>, i32>, now: DateTime<Utc>) -> DailyRoom {
     let hours: Vec<HourOfRecipients> = hours
         .iter()
         .map(|(hour, n)| HourOfRecipients { hour: *hour, recipients: n.max(&0).unsigned_abs() })
         .collect();
-    limits::daily_room(limit.recipients, &hours, now)
+    limits::daily_room(recipients, &hours, now)
 }
 
 /// A sender's count as a transaction finds it, and what it will write.
@@ -71,6 +78,8 @@ fn room(limit: &DailyLimit, hours: &BTreeMap<DateTime<Utc>, i32>, now: DateTime<
 pub(crate) struct Day<'a> {
     account: &'a str,
     limit: &'a DailyLimit,
+    /// What the limit is now.
+    recipients: u32,
     now: DateTime<Utc>,
     /// In which whoever leaves now is counted.
     hour: DateTime<Utc>,
@@ -90,12 +99,15 @@ impl<'a> Day<'a> {
         now: DateTime<Utc>,
         leaves_by: DateTime<Utc>,
     ) -> Result<Self> {
-        let rows: Vec<(bool, i64, DateTime<Utc>)> = sql::query_as(
-            "SELECT true, recipients::bigint, hour FROM sender_hours
+        let rows: Vec<(i16, i64, DateTime<Utc>)> = sql::query_as(
+            "SELECT 1::smallint, recipients::bigint, hour FROM sender_hours
              WHERE account = $1 AND sender = $2 AND hour > $4
              UNION ALL
-             SELECT false, phone, hour FROM sender_days
-             WHERE account = $1 AND sender = $2 AND phone = ANY ($3) AND hour > $4",
+             SELECT 2::smallint, phone, hour FROM sender_days
+             WHERE account = $1 AND sender = $2 AND phone = ANY ($3) AND hour > $4
+             UNION ALL
+             SELECT 3::smallint, daily_recipients::bigint, told_at FROM sender_limits
+             WHERE account = $1 AND sender = $2 AND daily_recipients IS NOT NULL",
         )
         .bind(account)
         .bind(&limit.sender)
@@ -104,15 +116,17 @@ impl<'a> Day<'a> {
         .fetch_all(conn)
         .await
         .map_err(Error::database("reading whom a sender has written to"))?;
-        let (mut hours, mut counted) = (BTreeMap::new(), HashMap::new());
-        for (is_hour, value, hour) in rows {
-            if is_hour {
-                hours.insert(hour, i32::try_from(value).unwrap_or(i32::MAX));
-            } else {
-                counted.insert(value, hour);
+        let (mut hours, mut counted, mut told) = (BTreeMap::new(), HashMap::new(), None);
+        for (kind, value, at) in rows {
+            let number = i32::try_from(value).unwrap_or(i32::MAX);
+            match kind {
+                1 => drop(hours.insert(at, number)),
+                2 => drop(counted.insert(value, at)),
+                _ => told = Some(number),
             }
         }
-        Ok(Self { account, limit, now, hour: limits::hour_of(leaves_by), hours, counted })
+        let recipients = smaller(Some(limit.recipients), told).unwrap_or(limit.recipients);
+        Ok(Self { account, limit, recipients, now, hour: limits::hour_of(leaves_by), hours, counted })
     }
 
     /// Whose day it is.
@@ -123,7 +137,7 @@ impl<'a> Day<'a> {
     /// Who of `phones` must wait, and until when. Those who are counted already take no room; of the others the first ones
     /// get what there is.
     pub(crate) fn wait(&self, phones: &[i64]) -> Option<(HashSet<i64>, DateTime<Utc>)> {
-        let mut left = match room(self.limit, &self.hours, self.now) {
+        let mut left = match room(self.recipients, &self.hours, self.now) {
             DailyRoom::For(room) => room,
             DailyRoom::FullUntil(_) => 0,
         };
@@ -144,7 +158,7 @@ impl<'a> Day<'a> {
         }
         let mut then = self.hours.clone();
         *then.entry(self.hour).or_default() += i32::try_from(fresh.len()).unwrap_or(i32::MAX);
-        let until = match room(self.limit, &then, self.now) {
+        let until = match room(self.recipients, &then, self.now) {
             DailyRoom::FullUntil(until) => until,
             DailyRoom::For(_) => self.now,
         };

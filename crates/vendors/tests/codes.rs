@@ -176,6 +176,10 @@ const OURS: Table = &[
     ("not_a_number", "FailMessage"),
     ("suppressed", "suppressed"),
     ("expired", "expired"),
+    ("frequency_cap", "suppressed"),
+    ("template_paused", "HaltTemplate"),
+    ("template_rejected", "HaltTemplate"),
+    ("account_restricted", "HaltAccount"),
 ];
 
 #[test]
