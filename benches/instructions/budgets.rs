@@ -42,5 +42,5 @@ pub const CALLBACK_SOBOT_IN: u64 = 5_210;
 pub const CALLBACK_PRINTED: u64 = 44_520;
 
 // A hundred recipients.
-pub const STATUSES_CLIMB: u64 = 585_000;
+pub const STATUSES_CLIMB: u64 = 523_600;
 pub const STATUSES_FAIL: u64 = 679_200;

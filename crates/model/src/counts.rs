@@ -82,6 +82,18 @@ pub enum Place<'a> {
     Message(MessageState, &'a str),
 }
 
+impl Place<'_> {
+    /// The kinds that a recipient is counted under there, beside its code.
+    fn kinds(self) -> &'static [Kind] {
+        match self {
+            Self::Queued => &[], // the cursor tells
+            Self::Waiting => &[Kind::Waiting],
+            Self::Sending => &[Kind::Sending],
+            Self::Message(state, _) => kinds_of(state),
+        }
+    }
+}
+
 /// The changes in counts of one transaction, by task, kind and code.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deltas(BTreeMap<(i64, Kind, String), i32>);
@@ -89,8 +101,10 @@ pub struct Deltas(BTreeMap<(i64, Kind, String), i32>);
 impl Deltas {
     /// Counts a recipient of `task_id` out of one place and into another.
     pub fn moved(&mut self, task_id: i64, from: Place<'_>, to: Place<'_>) {
-        self.place(task_id, from, -1);
-        self.place(task_id, to, 1);
+        // Whoever climbs stays counted as what was reached before.
+        let stays = from.kinds().iter().zip(to.kinds()).take_while(|(from, to)| from == to).count();
+        self.place(task_id, from, stays, -1);
+        self.place(task_id, to, stays, 1);
     }
 
     /// Adds to one kind without a code (replies and clicks).
@@ -98,17 +112,14 @@ impl Deltas {
         *self.0.entry((task_id, kind, String::new())).or_default() += n;
     }
 
-    fn place(&mut self, task_id: i64, place: Place<'_>, sign: i32) {
-        let (state, code) = match place {
-            Place::Queued => return, // the cursor tells
-            Place::Waiting => return self.add(task_id, Kind::Waiting, sign),
-            Place::Sending => return self.add(task_id, Kind::Sending, sign),
-            Place::Message(state, code) => (state, code),
-        };
-        for kind in kinds_of(state) {
+    /// Counts a place but for the first kinds of it, which stay as they are.
+    fn place(&mut self, task_id: i64, place: Place<'_>, stays: usize, sign: i32) {
+        for kind in place.kinds().iter().skip(stays) {
             self.add(task_id, *kind, sign);
         }
-        if state.counts_as_error() {
+        if let Place::Message(state, code) = place
+            && state.counts_as_error()
+        {
             let kind = if state == MessageState::Retrying { Kind::RetryingError } else { Kind::Error };
             *self.0.entry((task_id, kind, code.to_owned())).or_default() += sign;
         }
