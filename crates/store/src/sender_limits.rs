@@ -65,27 +65,6 @@ pub async fn of_account(conn: &mut PgConnection, account: &str) -> Result<HashMa
     Ok(rows.into_iter().map(|row| (row.sender.clone(), row)).collect())
 }
 
-/// To how many people a number may write in 24 hours: the smaller of what is configured and what its vendor told; none:
-/// no limit is known.
-///
-/// # Errors
-/// The database did not do it.
-pub async fn effective_daily_recipients(
-    conn: &mut PgConnection,
-    account: &str,
-    sender: &str,
-    configured: Option<u32>,
-) -> Result<Option<u32>> {
-    let told: Option<Option<i32>> =
-        sql::query_scalar("SELECT daily_recipients FROM sender_limits WHERE account = $1 AND sender = $2")
-            .bind(account)
-            .bind(sender)
-            .fetch_optional(conn)
-            .await
-            .map_err(Error::database("reading a number's limit"))?;
-    Ok(smaller(configured, told.flatten()))
-}
-
 /// The smaller of two limits, either of which may be missing.
 #[must_use]
 pub fn smaller(configured: Option<u32>, told: Option<i32>) -> Option<u32> {

@@ -68,7 +68,8 @@ async fn the_smaller_limit_of_a_number_counts() {
         told_at: at(second),
     };
     let effective = async |conn: &mut store::PgConnection, configured| {
-        sender_limits::effective_daily_recipients(conn, "a", "1", configured).await.unwrap()
+        let told = sender_limits::of_account(conn, "a").await.unwrap();
+        sender_limits::smaller(configured, told.get("1").and_then(|told| told.daily_recipients))
     };
     assert_eq!(effective(&mut conn, Some(500)).await, Some(500));
     assert_eq!(effective(&mut conn, None).await, None);
