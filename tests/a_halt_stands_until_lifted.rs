@@ -221,3 +221,22 @@ async fn a_late_report_halts_a_task_that_had_completed() {
     assert_each_once_but(&world, FIRST, None);
     world.audit().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_that_halts_the_task_is_met_once_however_many_were_taken() {
+    let body = serde_json::json!({"message": "the template has too few params"});
+    let refusal =
+        FaultAction::HttpStatus { status: 400, retry_after_seconds: None, body: Some(body.to_string()) };
+    let faults = vec![FaultRule::new(refusal).after(20)];
+    let world = World::new()
+        .simulator(vendors(faults))
+        .account(Account::sobot_in().set("max_in_flight", 1))
+        .start()
+        .await;
+    let task = launch(&world, FIRST, |_| {}).await;
+    let halted = wait_until_halted(&world, task).await;
+    assert_eq!((halted.counts.accepted, halted.counts.failed), (20, 1), "{:?}", halted.counts);
+    assert_eq!(halted.counts.queued, halted.counts.total - 21, "{:?}", halted.counts);
+    assert_eq!(world.simulator.requests_total(), 21);
+    world.audit().await;
+}

@@ -28,7 +28,7 @@ use vendors::{Account, AccountConfig, codes};
 
 use crate::{
     Shared, breaker::Breaker, commit, daily, ebb::Ebb, judge::Judge, live::AccountLive, pace, pace::Pace,
-    pacer, pairs::Pairs, quiet::Quiet, run::is_open, slots::Slots, trust::Trust,
+    pacer, pairs::Pairs, quiet::Quiet, run::Begun, run::is_open, slots::Slots, trust::Trust,
 };
 
 /// How often the running tasks are looked up when nothing wakes the account.
@@ -52,6 +52,7 @@ pub(crate) struct AccountState {
     pub(crate) requests: Option<DefaultDirectRateLimiter>,
     pub(crate) breaker: Breaker,
     pub(crate) wake: Notify,
+    pub(crate) begun: Begun,
     pub(crate) database_is_away: AtomicBool,
 }
 
@@ -70,13 +71,14 @@ impl AccountState {
         Self {
             paces,
             pairs,
-            slots: Slots::new(config.max_in_flight),
+            slots: Slots::new(config.max_in_flight, client.max_batch()),
             batch: Ebb::new(client.max_batch(), LEAST_BATCH),
             requests: config
                 .requests_per_second
                 .and_then(|rate| pace::limiter(rate, (rate * 0.03).ceil().max(1.0) as u32)),
             breaker: Breaker::default(),
             wake: Notify::new(),
+            begun: Begun::default(),
             database_is_away: AtomicBool::new(false),
             config,
             client,

@@ -69,6 +69,7 @@ impl Call {
         let is_held_back = account.breaker.is_open() && probe.is_none();
         // What came of it could not be recorded: nobody else need become unknown should the process end meanwhile.
         let is_held_back = is_held_back || account.database_is_away.load(Ordering::Acquire);
+        let is_held_back = is_held_back || self.facts.is_stopped();
         if is_held_back || owner.is_lost() || !owner.trust.covers(account.config.timeouts.total + MARGIN) {
             return self.withdraw(&shared).await;
         }
@@ -80,7 +81,7 @@ impl Call {
         self.holds.split(usize::MAX).end(verdicts.iter().map(may_have_got));
         let is_usable = verdicts.iter().any(is_usable);
         account.breaker.observe(is_usable, probe);
-        account.slots.ended(place, began.elapsed(), !is_usable || verdicts.iter().any(is_throttled));
+        let (took, is_overloaded) = (began.elapsed(), !is_usable || verdicts.iter().any(is_throttled));
         account.observe_batch(&verdicts, is_usable);
         let about = About {
             call: &self,
@@ -98,8 +99,12 @@ impl Call {
                 let measured = shared.live.account(&account.config.name).messages_per_second;
                 account.slow_down(scope, &self.facts.run.sender, measured);
             }
+            // Calls whose intent is committed would meet the same refusal.
+            judged.recorded.effects.halts.iter().for_each(|halt| account.begun.stop_halted(halt));
             recorded.push(judged.recorded);
         }
+        // Whoever waited for the place sees whether this call's refusal stops it.
+        account.slots.ended(place, took, is_overloaded);
         let Self { permit, jobs, .. } = self;
         drop(permit);
         // The committer outlives every call: it ends when the last of these senders is dropped.

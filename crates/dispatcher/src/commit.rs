@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// Jobs in one transaction at the most.
-const GROUP: usize = 500;
+const GROUP: usize = 2000;
 /// Without anything to write for so long, the connection is given back.
 const IDLE: Duration = Duration::from_millis(100);
 /// Between two tries to record.

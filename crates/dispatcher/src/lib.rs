@@ -17,6 +17,7 @@ mod guard;
 mod journal;
 mod judge;
 mod late;
+mod lately;
 mod live;
 mod ownership;
 mod pace;
@@ -47,6 +48,9 @@ pub type Evidence = Arc<dyn Fn(String, String) -> BoxFuture<'static, bool> + Sen
 
 /// Tells the dispatcher that something changed for an account.
 pub type Wake = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Tells the dispatcher that (account, task) was paused or cancelled: once this has returned, no call of it begins.
+pub type StopTask = Arc<dyn Fn(&str, i64) + Send + Sync>;
 
 /// Waits until the account may make one more call to its vendor.
 pub type CallPermit = Arc<dyn Fn(&str) -> BoxFuture<'static, ()> + Send + Sync>;
@@ -150,6 +154,18 @@ impl Dispatcher {
         Arc::new(move |account| {
             if let Some(account) = shared.accounts.get(account) {
                 account.wake.notify_one();
+            }
+        })
+    }
+
+    /// A task was paused or cancelled, which is committed: no call of it begins any more on this node, also for those whose
+    /// intent was committed before. They go back to where they were.
+    #[must_use]
+    pub fn stop_task(&self) -> StopTask {
+        let shared = Arc::clone(&self.shared);
+        Arc::new(move |account, task_id| {
+            if let Some(account) = shared.accounts.get(account) {
+                account.begun.stop_task(task_id);
             }
         })
     }

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashSet, VecDeque},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -12,11 +12,13 @@ use std::{
 use chrono::{DateTime, Utc};
 use model::{
     campaign::{Category, Sample, Window},
+    disposition::Scope,
     message::{Columns, Message},
 };
 use store::{
     Database,
     database::LIMIT_STEP,
+    effects::NewHalt,
     guards::Guards,
     recipients::{self, Recipient},
     reply_windows::ReplyWindow,
@@ -66,6 +68,65 @@ pub(crate) struct RunFacts {
     pub(crate) guards: Arc<Guards>,
     /// What was prefetched no longer joins the cursor: an intent was dropped.
     pub(crate) is_stale: AtomicBool,
+    /// It was paused or cancelled, or a halt stands: no call of it begins any more, also where its intent is committed.
+    is_stopped: AtomicBool,
+}
+
+impl RunFacts {
+    /// No call begins any more; the task is begun afresh when it may run again.
+    pub(crate) fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Release);
+        self.is_stale.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Acquire)
+    }
+
+    /// What stands still in this scope concerns it.
+    fn is_within(&self, scope: Scope, value: &str) -> bool {
+        match scope {
+            Scope::Account => true,
+            Scope::Sender => self.run.sender == value,
+            Scope::Template => self.run.template.as_deref() == Some(value),
+            Scope::Task => self.run.task_id.to_string() == value,
+        }
+    }
+}
+
+/// The tasks of one account whose calls may be under way, to be stopped from elsewhere.
+#[derive(Debug, Default)]
+pub(crate) struct Begun(Mutex<Vec<Weak<RunFacts>>>);
+
+impl Begun {
+    fn add(&self, facts: &Arc<RunFacts>) {
+        let mut begun = self.lock();
+        begun.retain(|facts| facts.strong_count() > 0);
+        begun.push(Arc::downgrade(facts));
+    }
+
+    /// No call of the task begins from now on.
+    pub(crate) fn stop_task(&self, task_id: i64) {
+        self.stop(|facts| facts.run.task_id == task_id);
+    }
+
+    /// No call of whatever the halt concerns begins from now on.
+    pub(crate) fn stop_halted(&self, halt: &NewHalt) {
+        self.stop(|facts| facts.is_within(halt.scope, &halt.value));
+    }
+
+    fn stop(&self, is_concerned: impl Fn(&RunFacts) -> bool) {
+        let begun = self.lock();
+        begun
+            .iter()
+            .filter_map(Weak::upgrade)
+            .filter(|facts| is_concerned(facts))
+            .for_each(|facts| facts.stop());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Weak<RunFacts>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A running task of one sender.
@@ -126,28 +187,32 @@ impl TaskRun {
         let guards = guards(&run, &account.config, &compiled, &shared.limits);
         let is_starved = Arc::new(AtomicBool::new(false));
         let spacing = run.messages_per_second.map(|rate| Spacing::new(rate, account.client.max_batch() > 1));
+        let facts = Arc::new(RunFacts {
+            is_marketing: category == Category::Marketing,
+            compiled,
+            guards: Arc::new(guards),
+            is_stale: AtomicBool::new(false),
+            is_stopped: AtomicBool::new(false),
+            run,
+        });
+        account.begun.add(&facts);
+        let run = &facts.run;
         Ok(Self {
             spacing,
             cursor: run.cursor,
             fresh: VecDeque::new(),
-            pages: read_pages(shared.db.clone(), &run, Arc::clone(wake), Arc::clone(&is_starved)),
+            pages: read_pages(shared.db.clone(), run, Arc::clone(wake), Arc::clone(&is_starved)),
             is_starved,
             due: VecDeque::new(),
             due_after: None,
             sample: (run.canary_size > 0).then(|| Sample::new(run.task_id, run.total, run.canary_size)),
             takes_due_alone: run.takes_due_alone,
-            clocks: Clocks::of(window(&run), &columns),
+            clocks: Clocks::of(window(run), &columns),
             in_hand: HashSet::new(),
             retry_next: false,
-            closes_at: window(&run).and_then(|window| window.taking_ends(now)),
+            closes_at: window(run).and_then(|window| window.taking_ends(now)),
             turns: weight(run.priority),
-            facts: Arc::new(RunFacts {
-                is_marketing: category == Category::Marketing,
-                run,
-                compiled,
-                guards: Arc::new(guards),
-                is_stale: AtomicBool::new(false),
-            }),
+            facts,
         })
     }
 

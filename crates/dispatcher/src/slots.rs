@@ -1,8 +1,9 @@
 //! How many may be under way at once: calls at the vendor, and recipients whose intent is being committed for the next.
 //!
 //! Calls never exceed `max_in_flight`. Were intents within that number too, a vendor that answers at once would wait for
-//! the database most of the time: so as many more are taken as calls end while one commit lasts, and none for a vendor
-//! that is slower than the database.
+//! the database most of the time: so as many more are taken as calls end while a few commits last, and hardly any for a
+//! vendor that is slower than the database. A few, not one: a commit costs a millisecond and more whatever it holds, so the
+//! more share it, the less each of them costs.
 
 use std::{
     sync::{
@@ -19,8 +20,12 @@ use tokio::{
 
 use crate::{breaker::Probe, ebb::Ebb};
 
-/// Taken ahead at the most, as a multiple of the calls at once.
-const MOST_AHEAD: f64 = 2.0;
+/// Taken ahead are as many as calls end while so many commits last.
+const COMMITS_AHEAD: u64 = 8;
+/// Taken ahead at the most, as multiples of the calls at once: always, and while the messages are few.
+const MOST_AHEAD: (usize, usize) = (1, 8);
+/// Few messages.
+const FEW: usize = 1024;
 /// A call that finds no place within this time is withdrawn: the vendor hangs.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The weight of the latest measurement, as a divisor.
@@ -33,6 +38,8 @@ const LEAST_CALLS: usize = 8;
 pub(crate) struct Slots {
     /// Calls at once.
     at_once: Ebb,
+    /// Messages in one call.
+    batch: usize,
     /// Taken and not yet done with.
     taken: Arc<Places>,
     calls: Arc<Places>,
@@ -124,8 +131,10 @@ impl Drop for Permit {
 }
 
 impl Slots {
-    pub(crate) fn new(most: usize) -> Self {
+    /// Places for `most` calls at once, of `batch` messages each.
+    pub(crate) fn new(most: usize, batch: usize) -> Self {
         Self {
+            batch,
             at_once: Ebb::new(most, LEAST_CALLS),
             taken: Arc::new(Places::new(most)),
             calls: Arc::new(Places::new(most)),
@@ -196,16 +205,18 @@ impl Slots {
         smooth(&self.commit_us, took);
         let (call, commit) = (self.call_us.load(Ordering::Relaxed), self.commit_us.load(Ordering::Relaxed));
         let at_once = self.at_once.now();
-        self.taken.resize(at_once + ahead(at_once, call, commit));
+        self.taken.resize(at_once + ahead(at_once, self.batch, call, commit));
     }
 }
 
-/// How many calls end while a commit lasts.
-fn ahead(at_once: usize, call_us: u64, commit_us: u64) -> usize {
+/// How many calls are taken ahead of those at once.
+fn ahead(at_once: usize, batch: usize, call_us: u64, commit_us: u64) -> usize {
     if call_us == 0 {
         return 0;
     }
-    (at_once as f64 * (commit_us as f64 / call_us as f64).min(MOST_AHEAD)) as usize
+    let most = (at_once * MOST_AHEAD.1).min(FEW / batch.max(1)).max(at_once * MOST_AHEAD.0);
+    let ends = at_once as u64 * COMMITS_AHEAD * commit_us / call_us;
+    usize::try_from(ends).unwrap_or(usize::MAX).min(most)
 }
 
 fn smooth(mean_us: &AtomicU64, latest: Duration) {
@@ -224,27 +235,32 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_vendor_has_nobody_taken_ahead_and_a_fast_one_has_enough() {
-        let slots = Slots::new(16);
-        for _ in 0..100 {
-            slots.called(200 * MS);
-            slots.committed(2 * MS);
-        }
-        assert_eq!(slots.free(), 16);
-        for _ in 0..100 {
-            slots.called(MS);
-            slots.committed(2 * MS);
-        }
-        assert_eq!(slots.free(), 48);
-        for _ in 0..100 {
-            slots.called(200 * MS);
-            slots.committed(2 * MS);
-        }
-        assert_eq!(slots.free(), 16);
+        let slots = Slots::new(16, 1);
+        let measured = |call: Duration| {
+            for _ in 0..100 {
+                slots.called(call);
+                slots.committed(2 * MS);
+            }
+            slots.free()
+        };
+        assert_eq!(measured(400 * MS), 16);
+        assert_eq!(measured(32 * MS), 16 + 8);
+        assert_eq!(measured(MS), 16 + 128);
+        assert_eq!(measured(400 * MS), 16);
+    }
+
+    #[test]
+    fn few_messages_may_be_taken_further_ahead_than_many() {
+        assert_eq!(ahead(16, 1, 1, 1_000), 128);
+        assert_eq!(ahead(512, 1, 1, 1_000), 1_024);
+        assert_eq!(ahead(16, 100, 1, 1_000), 16);
+        assert_eq!(ahead(2_000, 1, 1, 1_000), 2_000);
+        assert_eq!(ahead(16, 1, 0, 1_000), 0, "nothing is known of the vendor yet");
     }
 
     #[tokio::test(start_paused = true)]
     async fn calls_never_exceed_their_number_and_give_up_when_the_vendor_hangs() {
-        let slots = Slots::new(2);
+        let slots = Slots::new(2, 1);
         let held = (slots.call().await.unwrap(), slots.call().await.unwrap());
         assert_eq!(slots.in_flight(), 2);
         assert!(slots.call().await.is_none());
@@ -254,7 +270,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn as_many_places_are_taken_as_are_wanted_and_free() {
-        let slots = Slots::new(5);
+        let slots = Slots::new(5, 1);
         let first = slots.take(3).await.unwrap();
         assert_eq!(first.num_permits(), 3);
         assert_eq!(slots.take(64).await.unwrap().num_permits(), 2);
@@ -262,7 +278,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_overloaded_vendor_has_fewer_calls_at_once_and_more_again_when_it_answers() {
-        let slots = Slots::new(32);
+        let slots = Slots::new(32, 1);
         let mut held = Vec::new();
         for _ in 0..32 {
             held.push((slots.take(1).await, slots.call().await.unwrap()));
@@ -270,7 +286,7 @@ mod tests {
         // All places are in use and somebody waits for each that comes free, as at full speed.
         for (taken, place) in held {
             slots.ended(place, MS, true);
-            slots.committed(MS / 100);
+            slots.committed(MS / 1_000);
             drop(taken);
         }
         assert_eq!((slots.at_once(), slots.free()), (16, 16));
@@ -287,7 +303,7 @@ mod tests {
             tokio::time::advance(1000 * MS).await;
             let place = slots.call().await.unwrap();
             slots.ended(place, MS, false);
-            slots.committed(MS / 100);
+            slots.committed(MS / 1_000);
         }
         assert_eq!((slots.at_once(), slots.free(), slots.in_flight()), (32, 32, 0));
     }

@@ -165,6 +165,9 @@ pub struct TaskLive {
 /// How a task of an account fares: the account's name and the task's id.
 pub type OfTask = Arc<dyn Fn(&str, i64) -> Option<TaskLive> + Send + Sync>;
 
+/// What is told of an account's task: the account's name and the task's id.
+pub type StopTask = Arc<dyn Fn(&str, i64) + Send + Sync>;
+
 /// What only the daemon's running parts know. None of these may block.
 #[derive(Clone)]
 pub struct Live {
@@ -174,6 +177,8 @@ pub struct Live {
     pub task: OfTask,
     /// Something changed that the account's sending should look at now.
     pub wake: Arc<dyn Fn(&str) + Send + Sync>,
+    /// A task of an account was paused or cancelled, which is committed: once this has returned, no call of it begins.
+    pub stop_task: StopTask,
     /// The loop that renews leases is alive.
     pub is_lease_loop_alive: Arc<dyn Fn() -> bool + Send + Sync>,
     /// What vendors answer cannot be recorded at present, and so nothing is sent.
@@ -189,6 +194,7 @@ impl Default for Live {
             account: Arc::new(|_| AccountLive::default()),
             task: Arc::new(|_, _| None),
             wake: Arc::new(|_| {}),
+            stop_task: Arc::new(|_, _| {}),
             is_lease_loop_alive: Arc::new(|| true),
             is_database_away: Arc::new(|| false),
             metrics: Arc::new(|_| {}),

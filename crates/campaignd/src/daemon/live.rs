@@ -6,10 +6,8 @@ use std::sync::{
 };
 
 use chrono::TimeDelta;
-use dispatcher::Dispatcher;
+use dispatcher::{Dispatcher, StopTask, Wake};
 use model::Clock;
-
-type Wake = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// The running parts, once they run.
 #[derive(Clone, Default)]
@@ -17,7 +15,7 @@ pub struct Running(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    parts: OnceLock<(dispatcher::Live, Wake)>,
+    parts: OnceLock<(dispatcher::Live, Wake, StopTask)>,
     clock: OnceLock<Clock>,
     is_stopping: AtomicBool,
 }
@@ -26,7 +24,7 @@ impl Running {
     /// The dispatcher has started.
     pub fn set(&self, dispatcher: &Dispatcher, clock: &Clock) {
         let _ = self.0.clock.set(clock.clone());
-        let _ = self.0.parts.set((dispatcher.live(), dispatcher.wake()));
+        let _ = self.0.parts.set((dispatcher.live(), dispatcher.wake(), dispatcher.stop_task()));
     }
 
     /// The dispatcher is about to end.
@@ -36,15 +34,20 @@ impl Running {
 
     /// The hooks of the server.
     pub fn hooks(&self, accounts: Vec<String>) -> server::Live {
-        let [of_account, of_task, of_wake, of_lease, of_database, of_metrics] =
+        let [of_account, of_task, of_wake, of_stop, of_lease, of_database, of_metrics] =
             std::array::from_fn(|_| self.clone());
         let names = accounts.clone();
         server::Live {
             account: Arc::new(move |name| of_account.account(name)),
             task: Arc::new(move |account, task_id| of_task.task(account, task_id)),
             wake: Arc::new(move |account| {
-                if let Some((_, wake)) = of_wake.0.parts.get() {
+                if let Some((_, wake, _)) = of_wake.0.parts.get() {
                     wake(account);
+                }
+            }),
+            stop_task: Arc::new(move |account, task_id| {
+                if let Some((_, _, stop_task)) = of_stop.0.parts.get() {
+                    stop_task(account, task_id);
                 }
             }),
             is_lease_loop_alive: Arc::new(move || of_lease.is_alive()),
@@ -54,18 +57,18 @@ impl Running {
     }
 
     fn is_alive(&self) -> bool {
-        let lives = self.0.parts.get().is_some_and(|(live, _)| live.is_lease_loop_alive());
+        let lives = self.0.parts.get().is_some_and(|(live, ..)| live.is_lease_loop_alive());
         lives && !self.0.is_stopping.load(Ordering::Acquire)
     }
 
     fn is_database_away(&self, accounts: &[String]) -> bool {
         let is_away =
             |live: &dispatcher::Live| accounts.iter().any(|name| live.account(name).database_is_away);
-        self.0.parts.get().is_some_and(|(live, _)| is_away(live))
+        self.0.parts.get().is_some_and(|(live, ..)| is_away(live))
     }
 
     fn account(&self, name: &str) -> server::AccountLive {
-        let Some((live, _)) = self.0.parts.get() else { return server::AccountLive::default() };
+        let Some((live, ..)) = self.0.parts.get() else { return server::AccountLive::default() };
         let now = live.account(name);
         let breaker = match now.breaker_open_for {
             None => api::Breaker::Closed,
@@ -84,7 +87,7 @@ impl Running {
     }
 
     fn task(&self, account: &str, task_id: i64) -> Option<server::TaskLive> {
-        let (live, _) = self.0.parts.get()?;
+        let (live, ..) = self.0.parts.get()?;
         let account = live.account(account);
         let open_for = account.breaker_open_for.and_then(|left| TimeDelta::from_std(left).ok());
         let (waiting_for, waiting_until) = match open_for {
@@ -100,7 +103,7 @@ impl Running {
 
     fn metrics(&self, accounts: &[String], text: &mut String) {
         use std::fmt::Write as _;
-        let Some((live, _)) = self.0.parts.get() else { return };
+        let Some((live, ..)) = self.0.parts.get() else { return };
         let _ =
             writeln!(text, "# HELP campaignd_messages_per_second Messages that left lately, per account.");
         let _ = writeln!(text, "# TYPE campaignd_messages_per_second gauge");

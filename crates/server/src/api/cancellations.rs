@@ -74,6 +74,7 @@ pub async fn cancel(
         Some(Recurrence::Continue) | None => {}
     }
     commit(tx).await?;
+    (state.live.stop_task)(&account, id);
     (state.live.wake)(&account);
     tracing::info!(task.id = id, account.name = account, recurrence = ?params.recurrence, "a task was cancelled");
     Ok((StatusCode::ACCEPTED, Json(task)))

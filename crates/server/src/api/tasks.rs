@@ -175,6 +175,9 @@ async fn command(
     }
     let task = load(state, &mut tx, id).await?;
     commit(tx).await?;
+    if command == Command::Pause {
+        (state.live.stop_task)(&account, id);
+    }
     (state.live.wake)(&account);
     tracing::info!(task.id = id, account.name = account, command = ?command, lift, "an operator's command");
     Ok((StatusCode::ACCEPTED, Json(task)))
