@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use api::{Category, NewCampaign, SuppressionReason, client::Page};
+use api::{
+    Category, NewCampaign, SuppressionReason,
+    client::{Page, TaskFilter},
+};
 use serde_json::json;
 use simulator::Vendor;
 
@@ -81,5 +84,54 @@ async fn also_in_the_middle_of_a_run() {
     assert_eq!((done.counts.suppressed, done.counts.accepted), (1, LAST as i64));
     assert!(!world.simulator.accepted_by_recipient().contains_key(&people::digits(LAST)));
     assert_eq!(world.simulator.accepted_total_of(Vendor::SobotIo), LAST as u64);
+    world.audit().await;
+}
+
+/// How often each of the first people was told that they are listed.
+async fn told(world: &World, wanted: &[usize]) {
+    wait_until(&format!("they are told {wanted:?} times"), within(15), async || {
+        let messages = world.simulator.messages();
+        let texts = messages.iter().filter(|message| message.template == "(text)");
+        let mut counts = vec![0; wanted.len()];
+        texts.for_each(|message| {
+            let index = (0..wanted.len()).find(|index| people::digits(*index) == message.to);
+            counts[index.expect("nobody else is told anything")] += 1;
+        });
+        assert!(counts.iter().zip(wanted).all(|(got, most)| got <= most), "{counts:?}");
+        (counts == wanted).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stops_is_told_so_once_where_a_text_is_set_for_it() {
+    let (exotel, sobot) = (Account::exotel(), Account::sobot_in());
+    let mut world = World::new()
+        .config("[replies]\nconfirmation = \"You will get no more offers.\"\n")
+        .account(exotel.clone())
+        .account(sobot.clone())
+        .start()
+        .await;
+    // The process ends when the list is written and nobody has been told yet.
+    world.daemon().kill_at("intent.before_commit", 1);
+    world.person_sends(&world.text_of(&exotel, 0, "STOP")).await;
+    world.died_at("intent.before_commit", within(15)).await;
+    world.restart().await;
+    told(&world, &[1, 0]).await;
+    let body = world.simulator.last_body(Vendor::Exotel).expect("it was sent by Exotel");
+    assert!(String::from_utf8_lossy(&body).contains("You will get no more offers."), "{body:?}");
+
+    // Again, and from elsewhere: it is known. Another person, and once it has been lifted the same.
+    world.person_sends(&world.text_of(&exotel, 0, "Stop")).await;
+    world.person_sends(&world.text_of(&sobot, 0, "Quit")).await;
+    world.person_sends(&world.text_of(&sobot, 1, "UNSUBSCRIBE")).await;
+    told(&world, &[1, 1]).await;
+    opted_out(&world, &[0, 1]).await;
+    world.person_sends(&world.text_of(&sobot, 1, "START")).await;
+    opted_out(&world, &[0]).await;
+    world.person_sends(&world.text_of(&sobot, 1, "STOP")).await;
+    told(&world, &[1, 2]).await;
+    assert!(world.api().tasks(&TaskFilter::default()).await.unwrap().items.is_empty());
+    assert!(world.api().campaigns(&Page::default()).await.unwrap().items.is_empty());
     world.audit().await;
 }

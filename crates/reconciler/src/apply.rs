@@ -217,7 +217,7 @@ impl Applier {
         }
         let now = self.shared.clock.now();
         let fresh = people::keep(conn, account, &step.people, now).await?;
-        people::obey(conn, &self.shared.reply_words, &fresh, &step.preferences, now).await?;
+        let is_confirmed = people::obey(conn, &self.shared, account, &fresh, &step.preferences, now).await?;
         let may_run_on = vendor_events::apply(conn, &self.shared, account, &step.events, now).await?;
         effects::apply(conn, &failures.effects, now).await?;
         if !inbox::advance(conn, account, &step.entries).await? {
@@ -230,7 +230,7 @@ impl Applier {
         for (scope, sender) in slow_downs {
             (self.shared.slow_down)(account, scope, &sender);
         }
-        if may_run_on || !retried.is_empty() {
+        if may_run_on || is_confirmed || !retried.is_empty() {
             (self.shared.wake_dispatcher)(account);
         }
         if let Some(watch) = observed {

@@ -64,6 +64,8 @@ pub struct Setup {
     pub late_after: Duration,
     /// The words by which people stop and start marketing.
     pub reply_words: ReplyWords,
+    /// What those are told who stopped it by a reply; none: nothing.
+    pub opt_out_confirmation: Option<String>,
     /// The webhooks that are told what happens; none: nothing is written down for them.
     pub events: Vec<Arc<events::Endpoint>>,
 }
@@ -95,11 +97,24 @@ struct Shared {
     wake_dispatcher: Arc<dyn Fn(&str) + Send + Sync>,
     late_after: Duration,
     reply_words: ReplyWords,
+    opt_out_confirmation: Option<String>,
     events: Vec<Arc<events::Endpoint>>,
     /// Steps of all accounts at once: they share few connections with what sends.
     steps: Semaphore,
     /// Chores of all accounts at once.
     chores: Semaphore,
+}
+
+impl Shared {
+    /// The account's sender with this number: by its digits, or the only one there is, which may be named by an id.
+    fn sender(&self, account: &str, number: &str) -> Option<&str> {
+        let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
+        let senders = self.senders.get(account)?;
+        let wanted = digits(number);
+        let same = senders.iter().find(|sender| !wanted.is_empty() && digits(sender) == wanted);
+        let only = senders.first().filter(|_| senders.len() == 1);
+        same.or(only).map(String::as_str)
+    }
 }
 
 /// The running reconciler.
@@ -135,6 +150,7 @@ impl Reconciler {
             wake_dispatcher: setup.wake_dispatcher,
             late_after: setup.late_after,
             reply_words: setup.reply_words,
+            opt_out_confirmation: setup.opt_out_confirmation,
             events: setup.events,
             steps: Semaphore::new(AT_ONCE),
             chores: Semaphore::new(AT_ONCE),

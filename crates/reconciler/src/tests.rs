@@ -107,6 +107,7 @@ pub(crate) fn shared(database: &TestDatabase, account: &str) -> Shared {
         records: crate::Records::default(),
         late_after: Duration::from_secs(3_600),
         reply_words: model::reply_words::ReplyWords::default(),
+        opt_out_confirmation: None,
         events: Vec::new(),
         senders: HashMap::new(),
         slow_down: Arc::new(|_, _, _| {}),
@@ -257,6 +258,7 @@ async fn an_account_that_stands_still_keeps_no_other_waiting() {
         appended: Arc::new(Notify::new()),
         late_after: Duration::from_secs(3600),
         reply_words: model::reply_words::ReplyWords::default(),
+        opt_out_confirmation: None,
         events: Vec::new(),
         senders: HashMap::new(),
     });

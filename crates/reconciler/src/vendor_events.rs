@@ -205,14 +205,8 @@ impl Actor<'_> {
         })
     }
 
-    /// The sender with this number: by its digits, or the only one there is, which may be named by an id.
     fn sender(&self, number: &str) -> Option<&str> {
-        let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
-        let senders = self.shared.senders.get(self.account)?;
-        let wanted = digits(number);
-        let same = senders.iter().find(|sender| !wanted.is_empty() && digits(sender) == wanted);
-        let only = senders.first().filter(|_| senders.len() == 1);
-        same.or(only).map(String::as_str)
+        self.shared.sender(self.account, number)
     }
 
     async fn standing(

@@ -316,7 +316,7 @@ pub async fn get(conn: &mut PgConnection, id: i64) -> Result<Option<Campaign>> {
     row.map(Campaign::try_from).transpose()
 }
 
-/// A page of campaigns, the newest first; `state` and a part of the name narrow.
+/// A page of campaigns, the newest first, without the hidden ones; `state` and a part of the name narrow.
 ///
 /// # Errors
 /// The database did not do it.
@@ -328,7 +328,7 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<Campaign>> {
     let rows: Vec<CampaignRow> = sql::query_as(select_campaigns!(
-        "WHERE ($1::smallint IS NULL OR c.state = $1)
+        "WHERE NOT c.hidden AND ($1::smallint IS NULL OR c.state = $1)
            AND ($2::text IS NULL OR strpos(lower(c.name), lower($2)) > 0)
            AND ($3::bigint IS NULL OR c.id < $3)
          ORDER BY c.id DESC LIMIT $4"

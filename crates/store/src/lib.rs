@@ -9,6 +9,7 @@ pub mod audits;
 pub mod campaigns;
 pub mod canaries;
 pub mod caps;
+pub mod confirmations;
 pub mod daily;
 pub mod database;
 pub mod decisions;

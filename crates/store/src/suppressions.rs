@@ -133,12 +133,12 @@ pub async fn add(
     source: &str,
     expires_at: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
-) -> Result<u64> {
+) -> Result<Vec<Phone>> {
     let listings = phones.iter().map(|phone| Listing { phone: *phone, reason, expires_at }).collect();
     add_all(conn, listings, source, now).await
 }
 
-/// Lists numbers, each once: of two listings of one number the one that ends later holds. How many were not listed before.
+/// Lists numbers, each once: of two listings of one number the one that ends later holds. Those who were not listed before.
 ///
 /// A number that is listed keeps its reason, unless that has expired or ends before the new one.
 ///
@@ -149,13 +149,13 @@ pub async fn add_all(
     mut listings: Vec<Listing>,
     source: &str,
     now: DateTime<Utc>,
-) -> Result<u64> {
+) -> Result<Vec<Phone>> {
     // One order for all writers, so that two of them cannot wait for each other.
     listings.sort_by_key(|one| {
         (one.phone, std::cmp::Reverse(one.expires_at.unwrap_or(DateTime::<Utc>::MAX_UTC)))
     });
     listings.dedup_by_key(|one| one.phone);
-    let added: i64 = sql::query_scalar(
+    let added: Vec<i64> = sql::query_scalar(
         "WITH listed AS (
             SELECT phone FROM suppressions
             WHERE phone = ANY ($1) AND (expires_at IS NULL OR expires_at > $5)
@@ -171,17 +171,17 @@ pub async fn add_all(
                    AND (excluded.expires_at IS NULL OR excluded.expires_at > s.expires_at))
             RETURNING phone
          )
-         SELECT count(*) FROM written WHERE phone NOT IN (SELECT phone FROM listed)",
+         SELECT phone FROM written WHERE phone NOT IN (SELECT phone FROM listed)",
     )
     .bind(listings.iter().map(|one| one.phone.as_i64()).collect::<Vec<_>>())
     .bind(listings.iter().map(|one| one.reason as i16).collect::<Vec<_>>())
     .bind(source)
     .bind(listings.iter().map(|one| one.expires_at).collect::<Vec<_>>())
     .bind(now)
-    .fetch_one(conn)
+    .fetch_all(conn)
     .await
     .map_err(Error::database("adding suppressions"))?;
-    Ok(added.unsigned_abs())
+    Ok(added.into_iter().filter_map(|phone| u64::try_from(phone).ok().and_then(Phone::from_digits)).collect())
 }
 
 /// Takes a number off the list; whether it was listed.

@@ -409,14 +409,17 @@ async fn a_listed_number_keeps_its_reason_unless_that_ends_sooner() {
     let soon = Some(now() + TimeDelta::days(1));
     let add = suppressions::add;
     assert_eq!(
-        add(&mut conn, &[phone(1), phone(2), phone(1)], Reason::OptOut, "wa", None, now()).await.unwrap(),
+        add(&mut conn, &[phone(1), phone(2), phone(1)], Reason::OptOut, "wa", None, now())
+            .await
+            .unwrap()
+            .len(),
         2
     );
     assert_eq!(
         add(&mut conn, &[phone(1), phone(3)], Reason::Invalid, "131026", soon, now()).await.unwrap(),
-        1
+        [phone(3)]
     );
-    assert_eq!(add(&mut conn, &[phone(3)], Reason::Manual, "api", None, now()).await.unwrap(), 0);
+    assert_eq!(add(&mut conn, &[phone(3)], Reason::Manual, "api", None, now()).await.unwrap(), []);
     let list =
         suppressions::list(&mut conn, &suppressions::Filter::default(), now(), None, 10).await.unwrap();
     let reasons: Vec<Reason> = list.iter().map(|one| one.reason).collect();

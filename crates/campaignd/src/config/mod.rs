@@ -57,6 +57,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[replies]`: the words by which people stop and start marketing.
     pub reply_words: ReplyWords,
+    /// `[replies] confirmation`: what those are told who stopped marketing by a reply.
+    pub opt_out_confirmation: Option<String>,
     /// `[[accounts]]`
     pub accounts: Vec<AccountConfig>,
     /// `[[event_webhooks]]`
@@ -187,7 +189,7 @@ fn read(root: &tree::Node, environment: &Environment, errors: &mut Vec<FieldErro
     let retention = read_retention(top.section("retention"), errors);
     let scheduling = read_scheduling(top.section("scheduling"), errors);
     let limits = read_limits(top.section("limits"), errors);
-    let reply_words = read_replies(top.section("replies"), errors);
+    let (reply_words, opt_out_confirmation) = read_replies(top.section("replies"), errors);
     let accounts: Vec<Option<AccountConfig>> =
         top.sections("accounts").into_iter().map(|section| account::read(section, errors)).collect();
     let webhooks: Vec<Option<Webhook>> = top
@@ -211,6 +213,7 @@ fn read(root: &tree::Node, environment: &Environment, errors: &mut Vec<FieldErro
         scheduling,
         limits,
         reply_words,
+        opt_out_confirmation,
         accounts,
         event_webhooks,
         admin_token,
@@ -334,7 +337,7 @@ fn read_limits(mut section: Section<'_>, errors: &mut Vec<FieldError>) -> Limits
     Limits { max_per_recipient, foresee_closed_window }
 }
 
-fn read_replies(mut section: Section<'_>, errors: &mut Vec<FieldError>) -> ReplyWords {
+fn read_replies(mut section: Section<'_>, errors: &mut Vec<FieldError>) -> (ReplyWords, Option<String>) {
     let usual = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     let opt_out = section.texts("opt_out_words").unwrap_or_else(|| usual(&OPT_OUT_WORDS));
     let opt_in = section.texts("opt_in_words").unwrap_or_else(|| usual(&OPT_IN_WORDS));
@@ -342,8 +345,24 @@ fn read_replies(mut section: Section<'_>, errors: &mut Vec<FieldError>) -> Reply
         section.complain(&error.field, error.message);
         ReplyWords::default()
     });
+    let confirmation = section.text("confirmation");
+    if let Some(problem) = confirmation.as_deref().and_then(unfit_confirmation) {
+        section.complain("confirmation", problem);
+    }
     section.finish(errors);
-    words
+    (words, confirmation)
+}
+
+/// Why a text cannot be sent as it stands; none: it can.
+fn unfit_confirmation(text: &str) -> Option<String> {
+    let message = serde_json::json!({"type": "text", "text": {"body": text}});
+    if text.contains("{{") {
+        return Some("must be the same for everybody: a reply has no columns to fill {{…}} from".to_owned());
+    }
+    model::message::Message::parse(&message).err().map(|errors| {
+        let reasons: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
+        reasons.join("; ")
+    })
 }
 
 fn warnings(config: &Config) -> Vec<String> {

@@ -194,6 +194,7 @@ fn work(
         appended: inbox.appended(),
         late_after: config.scheduling.late_after,
         reply_words: config.reply_words.clone(),
+        opt_out_confirmation: config.opt_out_confirmation.clone(),
         events,
     };
     let reconciler = Reconciler::start_asking(setup, records);

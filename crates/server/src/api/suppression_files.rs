@@ -133,7 +133,7 @@ async fn import(
     let (mut imported, listings) = read.map_err(interrupted)??;
     let mut tx = state.begin().await?;
     for chunk in listings.chunks(CHUNK) {
-        let added = suppressions::add_all(&mut tx, chunk.to_vec(), &source, now).await?;
+        let added = suppressions::add_all(&mut tx, chunk.to_vec(), &source, now).await?.len();
         imported.added += i64::try_from(added).unwrap_or(0);
     }
     commit(tx).await?;
