@@ -1,7 +1,7 @@
 //! Templates are what the vendors list, created and deleted through them, and what is known of them is held against campaigns.
 
 use api::{
-    Category, NewTemplate, PreviewRequest, Template, TemplateSource, TemplateStatus,
+    Category, NewCampaign, NewTemplate, PreviewRequest, Template, TemplateSource, TemplateStatus,
     client::{ClientError, TemplateFilter},
 };
 use serde_json::{Value, json};
@@ -156,8 +156,17 @@ async fn what_is_known_of_a_template_is_held_against_campaigns() {
     // Not known: not judged.
     let task = world.launch(&with("free_money", "en", &["{{name}}"])).await;
     world.wait_for_completion(task, within(20)).await;
+    let draft = NewCampaign { launch: false, ..with("free_money", "en", &["{{name}}"]) };
+    let draft = world.api().create_campaign(&draft, None).await.unwrap();
 
     world.api().sync_templates("sobot_io").await.unwrap();
+    // The draft was made before that was known, and is compared with it when it is to be sent.
+    let refused = refusal(world.api().launch_campaign(draft.id, None).await);
+    assert_eq!(
+        (refused.status, refused.errors[0].field.as_str()),
+        (422, "message.template.name"),
+        "{refused:?}"
+    );
     let refused = refusal(world.api().create_campaign(&with("free_money", "en", &[]), None).await);
     assert_eq!(
         (refused.status, refused.errors[0].field.as_str()),

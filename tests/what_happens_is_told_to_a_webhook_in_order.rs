@@ -160,3 +160,59 @@ async fn again_under_the_same_id_after_kills() {
     }
     world.audit().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn also_when_another_node_takes_over() {
+    let people = People(300);
+    let receiver = Receiver::start().await;
+    let account = Account::exotel().set("batch_size", 10).sender("messages_per_second", 60);
+    let webhook = receiver.toml("max_batch_events = 20");
+    let mut world = World::new().account(account).config(&webhook).balancer().prepare().await;
+    for node in [world.add_node(), world.add_node()] {
+        world.node(node).set_lease_seconds(7);
+        world.node(node).set_call_timeout_seconds(2);
+        world.start_node(node).await;
+    }
+    let audience = world.import_people(people).await;
+    let task = world.launch(&campaign(world.account(0), audience)).await;
+    let count = || receiver.told(task).len();
+    wait_until("some are told of", within(20), async || (count() > 60).then_some(())).await;
+    // Whichever of them owns the account and tells of it: both are killed, one after the other.
+    for killed in [0, 1] {
+        world.node(killed).kill9();
+        let told = count();
+        wait_until("the other tells on", within(40), async || (count() > told + 20).then_some(())).await;
+        world.start_node(killed).await;
+    }
+    let nobody_is_left = |task: &api::Task| task.counts.queued + task.counts.sending == 0;
+    world.wait_for_task(task, "everybody was taken", within(60), nobody_is_left).await;
+    world.all_reports_are_applied(task).await;
+    told_all(&world, &receiver, task, within(30)).await;
+    assert_eq!(receiver.task_states(task).first().map(String::as_str), Some("running"));
+    world.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn and_of_a_timed_task_when_its_time_comes() {
+    let people = People(5);
+    let receiver = Receiver::start().await;
+    let webhook = receiver.toml("events = [\"task.*\"]");
+    let mut world = World::new().account(Account::sobot_in()).config(&webhook).start().await;
+    let imported = world.import(people.csv()).await;
+    let hours = chrono::TimeDelta::hours(3);
+    let at = (imported.created_at + hours).format("%Y-%m-%dT%H:%M:%S").to_string();
+    let schedule =
+        api::Schedule { at: Some(at), time_zone: Some("UTC".to_owned()), ..api::Schedule::default() };
+    let wanted = api::NewCampaign { schedule: Some(schedule), ..campaign(world.account(0), imported.id) };
+    let task = world.launch(&wanted).await;
+    let told = async |wanted: &[&str]| {
+        wait_until(&format!("the webhook knows of {wanted:?}"), within(20), async || {
+            (receiver.task_states(task) == wanted).then_some(())
+        })
+        .await;
+    };
+    told(&["scheduled"]).await;
+    world.daemon().set_clock_offset_ms(hours.num_milliseconds());
+    told(&["scheduled", "running", "completed"]).await;
+    world.audit().await;
+}

@@ -34,7 +34,7 @@ use crate::{Limits, Shared, account::AccountState, clocks::Clocks, daily};
 
 /// Recipients read in one statement: few at first, since many tasks may run at once, and twice as many whenever a page is
 /// gone before the next is there.
-const PAGE: std::ops::RangeInclusive<i64> = 250..=4000;
+const PAGE: std::ops::RangeInclusive<i64> = 250..=2000;
 
 /// An urgent task's first recipients are waited for so long.
 const FIRST_PAGE: Duration = Duration::from_millis(200);

@@ -168,7 +168,10 @@ pub type OfTask = Arc<dyn Fn(&str, i64) -> Option<TaskLive> + Send + Sync>;
 /// What is told of an account's task: the account's name and the task's id.
 pub type StopTask = Arc<dyn Fn(&str, i64) + Send + Sync>;
 
-/// What only the daemon's running parts know. None of these may block.
+/// Waits until the named account may make one more call to its vendor.
+pub type CallPermit = Arc<dyn Fn(&str) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// What only the daemon's running parts know. None of these may block a thread.
 #[derive(Clone)]
 pub struct Live {
     /// How an account fares.
@@ -179,6 +182,8 @@ pub struct Live {
     pub wake: Arc<dyn Fn(&str) + Send + Sync>,
     /// A task of an account was paused or cancelled, which is committed: once this has returned, no call of it begins.
     pub stop_task: StopTask,
+    /// Waits until the account may make one more call to its vendor.
+    pub call_permit: CallPermit,
     /// The loop that renews leases is alive.
     pub is_lease_loop_alive: Arc<dyn Fn() -> bool + Send + Sync>,
     /// What vendors answer cannot be recorded at present, and so nothing is sent.
@@ -195,6 +200,7 @@ impl Default for Live {
             task: Arc::new(|_, _| None),
             wake: Arc::new(|_| {}),
             stop_task: Arc::new(|_, _| {}),
+            call_permit: Arc::new(|_| Box::pin(async {})),
             is_lease_loop_alive: Arc::new(|| true),
             is_database_away: Arc::new(|| false),
             metrics: Arc::new(|_| {}),

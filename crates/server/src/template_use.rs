@@ -41,6 +41,13 @@ pub async fn consider(
     Ok(findings)
 }
 
+/// Refuses a draft that the vendor would refuse by what is known of its template now.
+pub async fn refuse_draft(conn: &mut PgConnection, draft: &Definition) -> Answer<()> {
+    // One that cannot be read any more halts its task, with the reason.
+    let Ok(message) = Message::parse(&draft.message) else { return Ok(()) };
+    refuse(&consider(conn, &mut draft.clone(), &message).await?)
+}
+
 /// Refuses what the vendor would refuse for certain.
 pub fn refuse(findings: &Findings) -> Answer<()> {
     if findings.refusals.is_empty() { Ok(()) } else { Err(Problem::fields(findings.refusals.clone())) }

@@ -6,8 +6,15 @@ use std::sync::{
 };
 
 use chrono::TimeDelta;
-use dispatcher::{Dispatcher, StopTask, Wake};
+use dispatcher::{CallPermit, Dispatcher, StopTask, Wake};
 use model::Clock;
+
+struct Parts {
+    live: dispatcher::Live,
+    wake: Wake,
+    stop_task: StopTask,
+    call_permit: CallPermit,
+}
 
 /// The running parts, once they run.
 #[derive(Clone, Default)]
@@ -15,7 +22,7 @@ pub struct Running(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    parts: OnceLock<(dispatcher::Live, Wake, StopTask)>,
+    parts: OnceLock<Parts>,
     clock: OnceLock<Clock>,
     is_stopping: AtomicBool,
 }
@@ -24,7 +31,13 @@ impl Running {
     /// The dispatcher has started.
     pub fn set(&self, dispatcher: &Dispatcher, clock: &Clock) {
         let _ = self.0.clock.set(clock.clone());
-        let _ = self.0.parts.set((dispatcher.live(), dispatcher.wake(), dispatcher.stop_task()));
+        let parts = Parts {
+            live: dispatcher.live(),
+            wake: dispatcher.wake(),
+            stop_task: dispatcher.stop_task(),
+            call_permit: dispatcher.call_permit(),
+        };
+        let _ = self.0.parts.set(parts);
     }
 
     /// The dispatcher is about to end.
@@ -34,21 +47,25 @@ impl Running {
 
     /// The hooks of the server.
     pub fn hooks(&self, accounts: Vec<String>) -> server::Live {
-        let [of_account, of_task, of_wake, of_stop, of_lease, of_database, of_metrics] =
+        let [of_account, of_task, of_wake, of_stop, of_permit, of_lease, of_database, of_metrics] =
             std::array::from_fn(|_| self.clone());
         let names = accounts.clone();
         server::Live {
             account: Arc::new(move |name| of_account.account(name)),
             task: Arc::new(move |account, task_id| of_task.task(account, task_id)),
             wake: Arc::new(move |account| {
-                if let Some((_, wake, _)) = of_wake.0.parts.get() {
-                    wake(account);
+                if let Some(parts) = of_wake.0.parts.get() {
+                    (parts.wake)(account);
                 }
             }),
             stop_task: Arc::new(move |account, task_id| {
-                if let Some((_, _, stop_task)) = of_stop.0.parts.get() {
-                    stop_task(account, task_id);
+                if let Some(parts) = of_stop.0.parts.get() {
+                    (parts.stop_task)(account, task_id);
                 }
+            }),
+            call_permit: Arc::new(move |account| match of_permit.0.parts.get() {
+                Some(parts) => (parts.call_permit)(account),
+                None => Box::pin(async {}),
             }),
             is_lease_loop_alive: Arc::new(move || of_lease.is_alive()),
             is_database_away: Arc::new(move || of_database.is_database_away(&names)),
@@ -57,18 +74,18 @@ impl Running {
     }
 
     fn is_alive(&self) -> bool {
-        let lives = self.0.parts.get().is_some_and(|(live, ..)| live.is_lease_loop_alive());
+        let lives = self.0.parts.get().is_some_and(|parts| parts.live.is_lease_loop_alive());
         lives && !self.0.is_stopping.load(Ordering::Acquire)
     }
 
     fn is_database_away(&self, accounts: &[String]) -> bool {
         let is_away =
             |live: &dispatcher::Live| accounts.iter().any(|name| live.account(name).database_is_away);
-        self.0.parts.get().is_some_and(|(live, ..)| is_away(live))
+        self.0.parts.get().is_some_and(|parts| is_away(&parts.live))
     }
 
     fn account(&self, name: &str) -> server::AccountLive {
-        let Some((live, ..)) = self.0.parts.get() else { return server::AccountLive::default() };
+        let Some(Parts { live, .. }) = self.0.parts.get() else { return server::AccountLive::default() };
         let now = live.account(name);
         let breaker = match now.breaker_open_for {
             None => api::Breaker::Closed,
@@ -87,7 +104,7 @@ impl Running {
     }
 
     fn task(&self, account: &str, task_id: i64) -> Option<server::TaskLive> {
-        let (live, ..) = self.0.parts.get()?;
+        let Parts { live, .. } = self.0.parts.get()?;
         let account = live.account(account);
         let open_for = account.breaker_open_for.and_then(|left| TimeDelta::from_std(left).ok());
         let (waiting_for, waiting_until) = match open_for {
@@ -103,7 +120,7 @@ impl Running {
 
     fn metrics(&self, accounts: &[String], text: &mut String) {
         use std::fmt::Write as _;
-        let Some((live, ..)) = self.0.parts.get() else { return };
+        let Some(Parts { live, .. }) = self.0.parts.get() else { return };
         let _ =
             writeln!(text, "# HELP campaignd_messages_per_second Messages that left lately, per account.");
         let _ = writeln!(text, "# TYPE campaignd_messages_per_second gauge");

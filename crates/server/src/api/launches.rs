@@ -14,6 +14,7 @@ use crate::{
     idempotency::Keyed,
     problem::{Answer, Problem},
     state::{AppState, commit},
+    template_use,
 };
 
 /// Launches a campaign: its task runs at once, or waits for the schedule.
@@ -55,6 +56,9 @@ pub async fn launch_in(state: &AppState, conn: &mut store::PgConnection, id: i64
     let starts_at = if campaign.task_id.is_none() { may_start(state, &campaign, now)? } else { None };
     let audience_id = campaign.definition.audience_id;
     // A draft may be older than what is known of its template.
+    if campaign.task_id.is_none() {
+        template_use::refuse_draft(conn, &campaign.definition).await?;
+    }
     campaigns::adopt_category(conn, id).await?;
     match tasks::launch(conn, id, starts_at, now).await? {
         Launched::Task(task_id) => Ok((task_id, campaign.definition.account)),

@@ -89,6 +89,7 @@ async fn sync(
     caller.needs(Role::Marketer)?;
     let unknown = || Problem::query("account", format!("names no account: there is no `{}`", params.account));
     let (account, client) = configured(&state, &params.account).ok_or_else(unknown)?;
+    (state.live.call_permit)(&account.name).await;
     let listed = match tokio::time::timeout(LISTING, client.list_templates()).await {
         Ok(listed) => listed.map_err(|error| problem(account, "list its templates", error))?,
         Err(_) => {
@@ -210,6 +211,7 @@ async fn make(
     let (vendor_id, status) = match by_hand {
         true => (None, new.status.map_or(TemplateStatus::Approved, convert::template_status_of)),
         false => {
+            (state.live.call_permit)(name).await;
             let created = client.create_template(&wanted).await;
             (
                 created.map_err(|error| problem(account, "create the template", error))?,
@@ -270,6 +272,7 @@ async fn delete(
     drop(conn);
     let mut warnings = Vec::new();
     if account.vendor.deletes_templates() {
+        (state.live.call_permit)(&account.name).await;
         match client.delete_template(&name).await {
             Ok(()) => warnings.push("the vendor deletes all languages of a name at once".to_owned()),
             Err(TemplatesError::Failed { code, .. }) if code == NOT_FOUND_THERE => {
