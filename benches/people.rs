@@ -28,11 +28,11 @@ pub fn values(number: u64) -> [String; 4] {
     ]
 }
 
-/// Writes the CSV of so many recipients.
-pub fn write_csv(path: &Path, count: u64) -> Result<()> {
+/// Writes the CSV of so many recipients from the one with this number on.
+pub fn write_csv(path: &Path, first: u64, count: u64) -> Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
     writeln!(file, "phone,{}", COLUMNS.join(","))?;
-    for number in 0..count {
+    for number in first..first + count {
         writeln!(file, "+{},{}", digits(number), values(number).join(","))?;
     }
     file.flush()?;

@@ -183,9 +183,14 @@ impl World {
 
     /// Imports so many recipients from a file, and returns the audience.
     pub async fn import(&self, recipients: u64) -> Result<i64> {
-        let path = self.file(&format!("{recipients}.csv"));
+        self.import_from(0, recipients).await
+    }
+
+    /// Imports so many recipients from the one with this number on; the audience.
+    pub async fn import_from(&self, first: u64, recipients: u64) -> Result<i64> {
+        let path = self.file(&format!("{first}-{recipients}.csv"));
         if !path.exists() {
-            people::write_csv(&path, recipients)?;
+            people::write_csv(&path, first, recipients)?;
         }
         let audience = self.import_file(&path).await?;
         ensure!(audience.rows.accepted == recipients as i64, "imported {:?}", audience.rows);
@@ -200,6 +205,11 @@ impl World {
         let audience = self.api.import_audience(&how, file, Some(bytes), None).await?;
         ensure!(audience.status == AudienceStatus::Ready, "the import ended as {audience:?}");
         Ok(audience)
+    }
+
+    /// Waits until nobody was written to for six seconds: people who were sent to a moment ago would be put off.
+    pub async fn rest(&self) {
+        tokio::time::sleep(Duration::from_millis(6_100)).await;
     }
 
     /// Launches a campaign; `change` lies over what is usual. Returns its task.

@@ -30,6 +30,7 @@ async fn accept(bench: &mut Bench, account: &str, count: u64, log: bool) -> Resu
     let world = bench.world().await?;
     world.vendor.reset(log)?;
     let first = world.vendor.counted()?.last_number + 1;
+    world.rest().await;
     let task = world.launch(world.account(account)?, audience, json!({})).await?;
     world.accepted(task, count).await?;
     Ok(Accepted { task, first, count })
@@ -181,6 +182,7 @@ pub async fn wal_of_life(bench: &mut Bench, name: &str) -> Result<Row> {
     part(world, "import")?;
     world.vendor.reset(false)?;
     let first = world.vendor.counted()?.last_number + 1;
+    world.rest().await;
     let task = world.launch(world.account("single")?, audience, json!({})).await?;
     world.accepted(task, count).await?;
     part(world, "accepted")?;

@@ -21,7 +21,7 @@ pub async fn rate(bench: &mut Bench, name: &str) -> Result<Row> {
     let world = bench.world().await?;
     let path = world.file(&format!("{rows}.csv"));
     if !path.exists() {
-        people::write_csv(&path, rows)?;
+        people::write_csv(&path, 0, rows)?;
     }
     let (mut ours, mut copies, mut cpu) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {

@@ -36,6 +36,7 @@ pub async fn peak(bench: &mut Bench, name: &str) -> Result<Vec<Row>> {
             if mode == "single" && *recipients > 100_000 && !bench.args.is_full {
                 continue;
             }
+            world.rest().await;
             world.vendor.reset(false)?;
             let task = world.launch(world.account(mode)?, audience, json!({})).await?;
             world.accepted(task, *recipients).await?;

@@ -2,7 +2,10 @@
 //!
 //! Each case has an account of its own. The slow ones run at once, because together they are a small load.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use api::TaskState;
@@ -19,6 +22,9 @@ const RATES: [u64; 3] = [10, 80, 1_000];
 const SECONDS: u64 = 10;
 const MANY: usize = 10;
 const SECOND_US: u64 = 1_000_000;
+
+/// Audiences by their first recipient and their size.
+type Audiences = BTreeMap<(u64, u64), i64>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
@@ -88,15 +94,18 @@ impl Case {
         }
     }
 
-    async fn run(&self, world: &World, audiences: &BTreeMap<u64, i64>) -> Result<()> {
+    async fn run(&self, world: &World, audiences: &Audiences) -> Result<()> {
         let tasks = match self.kind {
             Kind::TenTasks | Kind::TenSenders => MANY,
             Kind::Alone | Kind::Pause | Kind::Idle => 1,
         };
         let recipients = self.recipients();
-        let audience = *audiences.get(&recipients).context("an audience of each size")?;
+        let audience_of =
+            |number| audiences.get(&(self.first(number), recipients)).context("an audience of each size");
+        let audience = *audience_of(0)?;
         let mut launched = Vec::new();
         for number in 0..tasks {
+            let audience = *audience_of(number)?;
             let from = &self.from[number % self.from.len()];
             launched.push(world.launch(&self.account, audience, json!({"from": from})).await?);
         }
@@ -115,6 +124,11 @@ impl Case {
             ended(world, &launched).await?;
         }
         Ok(())
+    }
+
+    /// The first recipient of a task: tasks of one sender have people of their own, who would have to wait otherwise.
+    fn first(&self, task: usize) -> u64 {
+        if self.kind == Kind::TenTasks { task as u64 * self.recipients() } else { 0 }
     }
 
     /// Of each task.
@@ -142,10 +156,12 @@ pub async fn windows(_bench: &mut Bench, name: &str) -> Result<Vec<Row>> {
     let made = cases(&vendor);
     let accounts = made.iter().map(|case| case.account.clone()).collect();
     let world = World::start_cold(vendor, accounts).await?;
-    let mut audiences = BTreeMap::new();
-    for recipients in made.iter().map(Case::recipients) {
-        if let std::collections::btree_map::Entry::Vacant(entry) = audiences.entry(recipients) {
-            entry.insert(world.import(recipients).await?);
+    let mut audiences = Audiences::new();
+    for case in &made {
+        for first in (0..MANY).map(|task| case.first(task)) {
+            if let Entry::Vacant(entry) = audiences.entry((first, case.recipients())) {
+                entry.insert(world.import_from(first, case.recipients()).await?);
+            }
         }
     }
     world.vendor.reset(true)?;

@@ -61,6 +61,7 @@ pub struct Sent {
 
 /// Sends one campaign and measures all of it.
 pub async fn send(world: &World, account: &Account, audience: i64, count: u64) -> Result<Sent> {
+    world.rest().await;
     let idle_wal = idle_wal_per_us(world).await?;
     world.vendor.reset(false)?;
     let vendor_before = cpu_us(world.vendor.0.pid())?;

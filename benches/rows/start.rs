@@ -33,6 +33,7 @@ pub async fn first_call(bench: &mut Bench, name: &str) -> Result<Row> {
 }
 
 async fn start(world: &World, audience: i64) -> Result<f64> {
+    world.rest().await;
     world.vendor.reset(false)?;
     let begun = now_us();
     let task = world.launch(world.account("single")?, audience, json!({})).await?;
