@@ -460,3 +460,14 @@ fn prices_are_read_and_complained_about_by_line_and_key() {
         assert!(error.contains(complaint), "{wrong}: {error}");
     }
 }
+
+#[test]
+fn a_confirmation_is_a_text_that_suits_everybody() {
+    let with = |text: &str| load(&format!("[replies]\nconfirmation = \"{text}\"\n"), &secrets());
+    let config = with("No more offers.").unwrap();
+    assert_eq!(config.opt_out_confirmation.as_deref(), Some("No more offers."));
+    for (text, reason) in [("Bye {{name}}", "the same for everybody"), (&"x".repeat(4_097), "4096")] {
+        let refused = with(text).unwrap_err();
+        assert!(refused.contains("replies.confirmation") && refused.contains(reason), "{refused}");
+    }
+}
