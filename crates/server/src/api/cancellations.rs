@@ -60,6 +60,7 @@ pub async fn cancel(
         Commanded::NoTask => return Err(Problem::no("task", id)),
     };
     let task = load(&state, &mut tx, id).await?;
+    let mut cancelled = vec![id];
     match params.recurrence {
         // One that had begun has its successor; one that was cancelled before has had its answer.
         Some(Recurrence::Continue) if changed && task.started_at.is_none() => {
@@ -69,12 +70,13 @@ pub async fn cancel(
             // The one that is scheduled may start at this moment, and write its own successor.
             while let Some(next) = firings::hold_scheduled(&mut tx, task.campaign_id).await? {
                 tasks::command(&mut tx, next, Command::Cancel, now).await?;
+                cancelled.push(next);
             }
         }
         Some(Recurrence::Continue) | None => {}
     }
     commit(tx).await?;
-    (state.live.stop_task)(&account, id);
+    cancelled.into_iter().for_each(|id| (state.live.stop_task)(&account, id));
     (state.live.wake)(&account);
     tracing::info!(task.id = id, account.name = account, recurrence = ?params.recurrence, "a task was cancelled");
     Ok((StatusCode::ACCEPTED, Json(task)))
