@@ -3,7 +3,9 @@
 use crate::{
     database::Group,
     protocol::{Broken, Protocol},
-    state::{Answer, Call, Node, PEOPLE, Phase, Report, ReportKind, Reports, State, Taking, Unanswered},
+    state::{
+        Answer, Call, Node, PEOPLE, Phase, Report, ReportKind, Reports, State, Taking, Unanswered, mark,
+    },
     step::Heard,
 };
 
@@ -78,6 +80,19 @@ impl Node {
 }
 
 impl State {
+    /// `dispatcher/settle.rs`: what a dead process of this node has marked tells who was never called.
+    pub fn settle(&mut self, node: usize, epoch: u8, protocol: &Protocol) {
+        let own = self.nodes[node];
+        let never_began = |of: u8, request, who| {
+            let has_file = own.left_files & (1 << of) != 0 || protocol.is(Broken::BelievesWhatIsNotThere);
+            has_file && own.marks & mark(request, who) == 0 && !protocol.is(Broken::NoMarks)
+        };
+        self.database.settle(epoch, never_began, protocol, &mut self.flaw);
+        // The files go, and with them the marks of calls that have ended.
+        let own = &mut self.nodes[node];
+        (own.left_files, own.files, own.marks) = (0, 1 << epoch, 0);
+    }
+
     /// `dispatcher/late.rs`: what is known goes into the journal, and the calls of the group are called off.
     pub fn keep(&mut self, node: usize, protocol: &Protocol) -> Option<()> {
         let own = &mut self.nodes[node];

@@ -157,8 +157,15 @@ impl Database {
         self.requests.iter().rposition(names).map(|index| index as u8 + 1)
     }
 
-    /// `store/outcomes.rs`, `settle_older_epochs`: what older epochs left open is unknown.
-    pub fn settle(&mut self, epoch: u8, protocol: &Protocol, flaw: &mut Option<Flaw>) {
+    /// `store/settling.rs`, `settle_older_epochs`: of what older epochs left open, who was surely never called goes back, and
+    /// the others are unknown.
+    pub fn settle(
+        &mut self,
+        epoch: u8,
+        never_began: impl Fn(u8, u8, usize) -> bool,
+        protocol: &Protocol,
+        flaw: &mut Option<Flaw>,
+    ) {
         let before = *self;
         for index in 0..self.requests.len() {
             let Some(request) = self.requests[index].filter(|request| request.epoch < epoch) else {
@@ -172,8 +179,16 @@ impl Database {
                 if is_decided && !protocol.settles_blindly() {
                     continue;
                 }
-                if protocol.resends_what_is_open() {
-                    self.counts.moved(Sums::sending(), Sums::waiting());
+                let back = match before.messages[who] {
+                    None => Some(Sums::waiting()),
+                    Some(row) if row.state == MessageState::Retrying => {
+                        Some(Sums::message(row.state, row.code))
+                    }
+                    Some(_) => None,
+                };
+                let goes_back = protocol.resends_what_is_open() || never_began(request.epoch, id, who);
+                if let Some(back) = back.filter(|_| goes_back) {
+                    self.counts.moved(Sums::sending(), back);
                     self.queue_retry(who, attempt - 1, flaw);
                     continue;
                 }

@@ -26,6 +26,7 @@ use state::Faults;
 
 const NONE: Faults = Faults {
     crashes: 0,
+    outages: 0,
     silences: 0,
     releases: 0,
     unanswered: 0,
@@ -75,6 +76,8 @@ fn is_missed(broken: Broken, rule: Rule, protocol: &Protocol) {
 fn it_holds_when_nodes_die_stand_still_and_hand_over() {
     holds("deaths", &with(Faults { crashes: 2, no_answers: 1, ..NONE }), &Rule::ALL);
     holds("a death and a standstill", &with(Faults { crashes: 1, silences: 1, ..NONE }), &Rule::ALL);
+    let faults = Faults { crashes: 1, outages: 1, no_answers: 1, ..NONE };
+    holds("a death and an outage", &with(faults), &Rule::ALL);
     let faults = Faults { silences: 1, releases: 1, withdrawals: 1, ..NONE };
     holds("hand-overs", &with(faults), &Rule::ALL);
     holds("standstills", &with(Faults { silences: 2, no_answers: 1, ..NONE }), &Rule::ALL);
@@ -122,7 +125,7 @@ fn nobody_gets_it_twice_even_when_a_lease_is_trusted_for_ever() {
 #[test]
 fn every_step_is_taken() {
     let one = Faults { crashes: 1, silences: 1, no_answers: 1, ..NONE };
-    let two = Faults { unanswered: 1, crashes: 1, releases: 1, withdrawals: 1, ..NONE };
+    let two = Faults { unanswered: 1, outages: 1, releases: 1, withdrawals: 1, ..NONE };
     let three = Faults { no_answers: 1, refusals: 1, reports: 1, decisions: 1, ..NONE };
     let mut taken = HashSet::new();
     for faults in [one, two, three] {
@@ -163,6 +166,26 @@ fn an_intent_after_its_call_sends_twice() {
 #[test]
 fn what_an_older_epoch_left_open_is_never_sent_again() {
     is_missed(Broken::ResendsWhatIsOpen, Rule::AtMostOnce, &with(Faults { crashes: 1, ..NONE }));
+}
+
+#[test]
+fn a_call_is_marked_before_it_leaves() {
+    is_missed(Broken::LeavesUnmarked, Rule::AtMostOnce, &with(Faults { crashes: 1, ..NONE }));
+}
+
+#[test]
+fn what_no_file_speaks_of_may_have_been_called() {
+    // The node that died under an older epoch was another one, which marked its calls elsewhere.
+    let protocol = with(Faults { crashes: 1, silences: 1, ..NONE });
+    is_missed(Broken::BelievesWhatIsNotThere, Rule::AtMostOnce, &protocol);
+    is_missed(Broken::BelievesWhatIsNotThere, Rule::AtMostOnce, &with(Faults { outages: 1, ..NONE }));
+}
+
+#[test]
+fn a_death_leaves_nobody_unknown_who_was_never_called() {
+    let alone = Protocol { is_alone: true, ..with(Faults { crashes: 2, withdrawals: 1, ..NONE }) };
+    holds("one node that dies twice", &alone, &[Rule::UnknownWereCalled]);
+    is_missed(Broken::NoMarks, Rule::UnknownWereCalled, &alone);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::{
     database::Decision,
     state::{
         Answer, AtVendor, Faults, Flaw, Lease, NODES, Node, PEOPLE, Phase, Prior, REQUESTS, Report,
-        ReportKind, Reports, State, Taken, Taking,
+        ReportKind, Reports, State, Taken, Taking, mark,
     },
     step::{Heard, Step},
 };
@@ -21,6 +21,8 @@ pub struct Protocol {
     pub vendor_names_calls: bool,
     /// The vendor can be asked for its records.
     pub has_records: bool,
+    /// There is one node.
+    pub is_alone: bool,
     /// What is left out.
     pub broken: Option<Broken>,
 }
@@ -48,6 +50,12 @@ pub enum Broken {
     CallsWhatWasCalledOff,
     /// A report is applied to the recipient, whichever call it speaks of.
     ForgetsWhichCall,
+    /// No call is marked, and no file believed.
+    NoMarks,
+    /// Calls leave unmarked, and the files are believed.
+    LeavesUnmarked,
+    /// Whoever is marked nowhere was never called, whatever files there are.
+    BelievesWhatIsNotThere,
 }
 
 impl Protocol {
@@ -149,7 +157,7 @@ impl Steps<'_> {
             let is_free =
                 database.owner.is_none_or(|owner| usize::from(owner) == node) || database.is_expired;
             // The nodes are alike: the first owner is A.
-            if is_free && (database.epoch > 0 || node == 0) {
+            if is_free && (node == 0 || database.epoch > 0 && !self.protocol.is_alone) {
                 self.add(Step::Acquire(node), |to| {
                     (to.database.owner, to.database.is_expired) = (Some(node as u8), false);
                     to.database.epoch += 1;
@@ -166,12 +174,7 @@ impl Steps<'_> {
             }
             return;
         };
-        self.add(Step::Crash(node), |to| {
-            let Node { journal, mut left_over, .. } = to.nodes[node];
-            left_over.merge(journal);
-            to.nodes[node] = Node { left_over, ..Node::default() };
-            spend(&mut to.left.crashes)
-        });
+        self.deaths(node);
         if lease.is_lost {
             return;
         }
@@ -197,7 +200,8 @@ impl Steps<'_> {
                     return Some(());
                 }
                 lease.is_settled = true;
-                to.database.settle(lease.epoch, self.protocol, &mut to.flaw);
+                let epoch = lease.epoch;
+                to.settle(node, epoch, self.protocol);
                 Some(())
             });
         } else if self.from.nodes[node].is_idle() && is_owner {
@@ -207,6 +211,23 @@ impl Steps<'_> {
                 spend(&mut to.left.releases)
             });
         }
+    }
+
+    /// Of the process, and of its machine: the journal is synced and outlives both, the departures only the first.
+    fn deaths(&mut self, node: usize) {
+        self.add(Step::Crash(node), |to| {
+            let Node { journal, mut left_over, files, left_files, marks, .. } = to.nodes[node];
+            left_over.merge(journal);
+            let left_files = left_files | files;
+            to.nodes[node] = Node { left_over, left_files, marks, ..Node::default() };
+            spend(&mut to.left.crashes)
+        });
+        self.add(Step::Outage(node), |to| {
+            let Node { journal, mut left_over, .. } = to.nodes[node];
+            left_over.merge(journal);
+            to.nodes[node] = Node { left_over, ..Node::default() };
+            spend(&mut to.left.outages)
+        });
     }
 
     /// `dispatcher/pacer.rs` and `commit.rs`.
@@ -278,6 +299,12 @@ impl Steps<'_> {
                 self.add(Step::Begin(node, who), |to| {
                     if lease.epoch != to.database.epoch {
                         to.flaw = Some(Flaw::CalledWithoutOwning);
+                    }
+                    if !self.protocol.is(Broken::LeavesUnmarked) {
+                        to.nodes[node].marks |= mark(call.request, who);
+                    }
+                    if self.protocol.is_alone {
+                        to.begun |= mark(call.request, who);
                     }
                     phase(to, Phase::Begun)
                 });

@@ -4,7 +4,7 @@ use model::status::MessageState;
 
 use crate::{
     protocol::Protocol,
-    state::{AtVendor, Code, Flaw, PEOPLE, State, Sums},
+    state::{AtVendor, Code, Flaw, PEOPLE, Row, State, Sums, mark},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum Rule {
     RowsTellTheTruth,
     /// Where nothing is left to happen nobody is queued, sending or retrying, and no report waits.
     Ends,
+    /// Nobody is unknown whose call never began: where there is one node, and its machine stays up.
+    UnknownWereCalled,
 }
 
 impl Rule {
@@ -45,6 +47,11 @@ impl Rule {
             Self::CountsAgree => counts_agree(state),
             Self::OneOwnerCalls => state.flaw != Some(Flaw::CalledWithoutOwning),
             Self::NoRowTwice => state.flaw != Some(Flaw::RowWasThere),
+            Self::UnknownWereCalled => everybody(|state, who| {
+                let died = |row: &Row| row.state == MessageState::Unknown && row.code == Code::ProcessDied;
+                let row = state.database.messages[who].filter(died);
+                row.is_none_or(|row| state.begun & mark(row.request, who) != 0)
+            }),
             Self::RowsTellTheTruth => everybody(tells_the_truth),
             Self::Ends => !is_over || ends(state, protocol),
         }

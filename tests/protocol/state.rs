@@ -22,6 +22,8 @@ pub struct State {
     /// Faults that may still happen.
     pub left: Faults,
     pub operator: [Operator; PEOPLE],
+    /// The calls that have begun, as bits; only where there is one node, because every bit doubles the states.
+    pub begun: u16,
     pub flaw: Option<Flaw>,
 }
 
@@ -120,6 +122,17 @@ pub struct Node {
     pub journal: Reports,
     /// What the journal of an earlier process holds.
     pub left_over: Reports,
+    /// The files of departures that this process has begun, by epoch, as bits.
+    pub files: u8,
+    /// Those that a dead process left.
+    pub left_files: u8,
+    /// The calls that are marked in them, by request and person, as bits.
+    pub marks: u16,
+}
+
+/// The bit of a call among [`Node::marks`].
+pub fn mark(request: u8, who: usize) -> u16 {
+    1 << (usize::from(request - 1) * PEOPLE + who)
 }
 
 impl Node {
@@ -233,6 +246,8 @@ impl AtVendor {
 pub struct Faults {
     /// kill −9 of a node.
     pub crashes: u8,
+    /// The machine of a node goes down: a process dies, and what the kernel held with it.
+    pub outages: u8,
     /// A node stands still, or hears nothing of the database, for longer than its lease: SIGSTOP, a cut network.
     pub silences: u8,
     /// An account is given back.

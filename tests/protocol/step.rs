@@ -22,7 +22,7 @@ impl Heard {
 }
 
 /// How many kinds of steps there are.
-pub const KINDS: usize = 24;
+pub const KINDS: usize = 25;
 
 /// One step; nodes and people by index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,7 @@ pub enum Step {
     LeaseExpires,
     Acquire(usize),
     Crash(usize),
+    Outage(usize),
     Silence(usize),
     Renew(usize),
     Settle(usize),
@@ -60,6 +61,7 @@ impl Step {
     pub fn goes_on(self) -> bool {
         match self {
             Self::Crash(_)
+            | Self::Outage(_)
             | Self::Silence(_)
             | Self::Release(_)
             | Self::Keep(_)
@@ -114,6 +116,7 @@ impl fmt::Display for Step {
             Self::LeaseExpires => write!(f, "the lease expires"),
             Self::Acquire(n) => write!(f, "{} acquires the account under a new epoch", node(n)),
             Self::Crash(n) => write!(f, "{} is killed", node(n)),
+            Self::Outage(n) => write!(f, "the machine of {} goes down", node(n)),
             Self::Silence(n) => write!(f, "{} stands still until its lease can be trusted no more", node(n)),
             Self::Renew(n) => write!(f, "{} renews its lease, or learns that it is lost", node(n)),
             Self::Settle(n) => write!(f, "{} settles what older epochs left open", node(n)),

@@ -13,9 +13,8 @@ use governor::DefaultDirectRateLimiter;
 use model::{disposition::Scope, verdict::Verdict};
 use store::{
     Error,
-    database::{LIMIT_HOT, LIMIT_STEP},
+    database::LIMIT_HOT,
     leases::{Acquired, Lease},
-    outcomes::{self, Why},
     runs,
 };
 use tokio::{
@@ -24,15 +23,15 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
-use vendors::{Account, AccountConfig, codes};
+use vendors::{Account, AccountConfig};
 
 use crate::{
     Shared, breaker::Breaker, commit, daily, ebb::Ebb, judge::Judge, live::AccountLive, pace, pace::Pace,
-    pacer, pairs::Pairs, quiet::Quiet, run::Begun, run::is_open, slots::Slots, trust::Trust,
+    pacer, pairs::Pairs, quiet::Quiet, run::Begun, run::is_open, settle::settle, slots::Slots, trust::Trust,
 };
 
 /// How often the running tasks are looked up when nothing wakes the account.
-const LOOK: Duration = Duration::from_millis(500);
+pub(crate) const LOOK: Duration = Duration::from_millis(500);
 /// Jobs that wait for the committer at the most.
 const JOBS: usize = 1024;
 /// Messages in one call to an overloaded vendor, at the least.
@@ -170,9 +169,7 @@ impl Owner {
 /// Works the account until it is told to stop, and until what was under way then is recorded.
 pub(crate) async fn work(shared: Arc<Shared>, owner: Arc<Owner>, acquired: Acquired) {
     let account = Arc::clone(&owner.account);
-    if !settle(&shared, &owner).await {
-        return;
-    }
+    let Some(ledger) = settle(&shared, &owner, acquired.database_changed).await else { return };
     if acquired.lease.epoch > 1 {
         tokio::select! {
             () = tokio::time::sleep(HAND_OVER) => {}
@@ -181,7 +178,7 @@ pub(crate) async fn work(shared: Arc<Shared>, owner: Arc<Owner>, acquired: Acqui
     }
     let quiet = Quiet::after(&shared, &owner).await;
     let (jobs, queue) = mpsc::channel(JOBS);
-    let committer = tokio::spawn(commit::run(Arc::clone(&shared), Arc::clone(&owner), queue));
+    let committer = tokio::spawn(commit::run(Arc::clone(&shared), Arc::clone(&owner), ledger, queue));
     let mut pacers = JoinSet::new();
     let mut plans = HashMap::new();
     for sender in &account.config.senders {
@@ -221,44 +218,6 @@ pub(crate) async fn work(shared: Arc<Shared>, owner: Arc<Owner>, acquired: Acqui
         tracing::error!(account.name = account.config.name, %error, "the committer died");
     }
     shared.live.set_account(&account.config.name, AccountLive::default());
-}
-
-/// Marks what an older owner left open as unknown. False: the account was lost or is to be left meanwhile.
-async fn settle(shared: &Shared, owner: &Owner) -> bool {
-    let entry = codes::find(owner.account.config.vendor, codes::PROCESS_DIED);
-    let why = Why {
-        code: codes::PROCESS_DIED.to_owned(),
-        reason: entry.map_or_else(String::new, |entry| entry.meaning.to_owned()),
-    };
-    loop {
-        let step = async {
-            let mut transaction =
-                store::begin_hot_in(&shared.db.hot).await.map_err(Error::database("settling"))?;
-            store::leases::fence(&mut transaction, &owner.lease).await?;
-            let more =
-                outcomes::settle_older_epochs(&mut transaction, &owner.lease, &why, shared.clock.now())
-                    .await?;
-            hooks::point!("settle.before_commit");
-            transaction.commit().await.map_err(Error::database("settling"))?;
-            hooks::point!("settle.after_commit");
-            Ok(more)
-        };
-        match shared.db.within(LIMIT_STEP, "settling", step).await {
-            Ok(true) => {}
-            Ok(false) => return true,
-            Err(Error::Fenced) => {
-                owner.lose();
-                return false;
-            }
-            Err(error) => {
-                tracing::warn!(account.name = owner.account.config.name, %error, "cannot settle what was left open");
-                tokio::select! {
-                    () = tokio::time::sleep(LOOK) => {}
-                    () = owner.stop.cancelled() => return false,
-                }
-            }
-        }
-    }
 }
 
 /// Looks which tasks may send, and tells the pacers.

@@ -24,6 +24,7 @@ use crate::{
     Shared,
     account::{AccountState, Owner},
     commit::{Job, Recorded},
+    departures::Place,
     judge::About,
     pairs::Holds,
     run::RunFacts,
@@ -41,7 +42,24 @@ pub(crate) struct Call {
     pub(crate) permit: Option<Permit>,
     /// The recipients, who are not written to otherwise meanwhile.
     pub(crate) holds: Holds,
+    /// Where it is marked before it begins.
+    pub(crate) departure: Option<Departure>,
     pub(crate) jobs: mpsc::Sender<Job>,
+}
+
+/// Where a call is marked.
+pub(crate) struct Departure {
+    pub(crate) place: Arc<Place>,
+    /// Of its first recipient in the request's row.
+    pub(crate) index: usize,
+    pub(crate) is_batch: bool,
+}
+
+impl Departure {
+    /// False: the call must not begin.
+    fn marked(&self) -> bool {
+        if self.is_batch { self.place.begins_whole() } else { self.place.begins(self.index) }
+    }
 }
 
 /// What a call may take beyond the vendor's timeout before its lease must not be trusted any more.
@@ -71,6 +89,10 @@ impl Call {
         let is_held_back = is_held_back || account.database_is_away.load(Ordering::Acquire);
         let is_held_back = is_held_back || self.facts.is_stopped();
         if is_held_back || owner.is_lost() || !owner.trust.covers(account.config.timeouts.total + MARGIN) {
+            return self.withdraw(&shared).await;
+        }
+        // Last of all: whoever is marked was called, for all that is known after a kill.
+        if !self.departure.as_ref().is_none_or(Departure::marked) {
             return self.withdraw(&shared).await;
         }
         shared.live.departed(&account.config.name, self.facts.run.task_id, n);

@@ -4,7 +4,7 @@
 //! calls is kept in the journal, and a commit whose outcome is not known is looked up before it is repeated.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -31,8 +31,17 @@ use tokio::{
 use vendors::Outgoing;
 
 use crate::{
-    Shared, account::Owner, call::Call, evidence, journal::Claim, late, pacer::Heard, pairs::Holds,
-    run::RunFacts, slots::Permit,
+    Shared,
+    account::Owner,
+    call::{Call, Departure},
+    departures::{Ledger, Place},
+    evidence,
+    journal::Claim,
+    late,
+    pacer::Heard,
+    pairs::Holds,
+    run::RunFacts,
+    slots::Permit,
 };
 
 /// Jobs in one transaction at the most.
@@ -111,11 +120,17 @@ pub(crate) struct Recorded {
 }
 
 /// Runs until every sender of jobs is dropped, or the process ends without a database.
-pub(crate) async fn run(shared: Arc<Shared>, owner: Arc<Owner>, mut jobs: mpsc::Receiver<Job>) {
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    owner: Arc<Owner>,
+    ledger: Ledger,
+    mut jobs: mpsc::Receiver<Job>,
+) {
     let claim = shared.journal.claim();
     let database = Kept::of(&shared.db.hot);
+    let open = HashMap::new();
     let mut committer =
-        Committer { shared, owner, database, claim, open: HashMap::new(), number: 0, held: Vec::new() };
+        Committer { shared, owner, database, claim, ledger, open, number: 0, held: Vec::new() };
     let mut group = Vec::with_capacity(GROUP);
     while committer.gather(&mut group, &mut jobs).await {
         if !committer.record(&mut group, &mut jobs).await {
@@ -124,6 +139,9 @@ pub(crate) async fn run(shared: Arc<Shared>, owner: Arc<Owner>, mut jobs: mpsc::
     }
     let away = &committer.owner.account.database_is_away;
     away.store(false, Ordering::Release);
+    if committer.open.is_empty() && !committer.owner.is_lost() {
+        committer.ledger.close();
+    }
 }
 
 /// The state of an account's committer.
@@ -133,12 +151,22 @@ struct Committer {
     database: Kept,
     /// What of this account's the journal holds.
     claim: Claim,
-    /// Outcomes that are still to come, by request.
-    open: HashMap<i64, usize>,
+    /// Which calls have begun.
+    ledger: Ledger,
+    /// Requests that are open.
+    open: HashMap<i64, Open>,
     /// Groups so far.
     number: i64,
     /// Came while a group was late, and goes into the next. As bounded as calls under way.
     held: Vec<Job>,
+}
+
+/// A request that is open.
+struct Open {
+    /// Outcomes that are still to come.
+    left: usize,
+    /// Where its calls are marked.
+    place: Option<Arc<Place>>,
 }
 
 impl Committer {
@@ -174,22 +202,23 @@ impl Committer {
             // Taken by nobody: the cursor has not moved.
             takings.drain(..).for_each(|taking| dropped(&self.owner, &taking));
         }
-        let closed = closed_by(&mut self.open, &recorded);
+        let (closed, places): (Vec<_>, Vec<_>) = closed_by(&mut self.open, &recorded).unzip();
         self.number += 1;
         let began = Instant::now();
         let work = Work { number: self.number, takings: &takings, recorded: &recorded, closed: &closed };
-        let Self { shared, owner, database, claim, held, .. } = self;
+        let Self { shared, owner, database, claim, held, .. } = &mut *self;
         let is_unanswered = AtomicBool::new(false);
         let commit = commit(shared, owner, database, &work, &is_unanswered);
         let ended = late::attend(commit, shared, owner, claim, held, jobs, &work, &is_unanswered).await;
         match ended {
             late::Ended::Recorded { results, are_withdrawn } => {
                 self.owner.account.slots.committed(began.elapsed());
+                places.iter().flatten().for_each(|place| self.ledger.leave(place));
                 for (taking, committed) in takings.into_iter().zip(results) {
                     if are_withdrawn {
                         self.withdraw(&taking, &committed);
                     } else {
-                        begin(&self.shared, &self.owner, &mut self.open, *taking, committed);
+                        self.begin(*taking, committed);
                     }
                 }
                 if self.held.is_empty() {
@@ -234,8 +263,49 @@ impl Committer {
             .map(|taken| requeued(intent.request_id, intent.task_id, taken, self.shared.clock.now()))
             .collect();
         if !leaving.is_empty() {
-            self.open.insert(intent.request_id, leaving.len());
+            self.open.insert(intent.request_id, Open { left: leaving.len(), place: None });
             self.held.push(Job::Outcomes(leaving));
+        }
+    }
+
+    /// Begins the calls of what was taken.
+    fn begin(&mut self, mut taking: Taking, committed: Committed) {
+        let (shared, owner) = (&self.shared, &self.owner);
+        let only = match committed {
+            Committed::All => None,
+            Committed::Only(nos) => Some(nos),
+            Committed::Dropped => return dropped(owner, &taking),
+        };
+        if only.is_some() && taking.facts.guards.daily.is_some() {
+            // The day's limit may be reached.
+            owner.account.wake.notify_one();
+        }
+        tell_heard(&taking);
+        let mut leaving = leaving(&mut taking, only.as_ref());
+        if leaving.is_empty() {
+            return;
+        }
+        let Taking { intent, facts, jobs, is_batch, permits, holds, .. } = &mut taking;
+        if holds.len() > leaving.len() {
+            holds.retain(|no| leaving.iter().any(|(taken, _)| taken.no == no));
+        }
+        let place = self.ledger.enter(intent.request_id);
+        self.open.insert(intent.request_id, Open { left: leaving.len(), place: place.clone() });
+        let per_call = if *is_batch { leaving.len() } else { 1 };
+        for index in (0..leaving.len()).step_by(per_call) {
+            let (taken, outgoing): (Vec<_>, _) = leaving.drain(..per_call).unzip();
+            let call = Call {
+                request_id: intent.request_id,
+                facts: Arc::clone(facts),
+                holds: holds.split(taken.len()),
+                departure: place.clone().map(|place| Departure { place, index, is_batch: *is_batch }),
+                taken,
+                outgoing,
+                // The pacer took one permit a call.
+                permit: permits.split(1),
+                jobs: jobs.clone(),
+            };
+            tokio::spawn(call.run(Arc::clone(shared), Arc::clone(owner)));
         }
     }
 }
@@ -248,19 +318,20 @@ pub(crate) fn requeued(request_id: i64, task_id: i64, taken: &Taken, now: DateTi
     Recorded { outcome, effects: Effects::default() }
 }
 
-/// The requests whose last outcome is among these.
-fn closed_by(open: &mut HashMap<i64, usize>, recorded: &[Recorded]) -> Vec<i64> {
-    let mut closed = Vec::new();
-    for Recorded { outcome, .. } in recorded {
-        if let Some(left) = open.get_mut(&outcome.request_id) {
-            *left -= 1;
-            if *left == 0 {
-                open.remove(&outcome.request_id);
-                closed.push(outcome.request_id);
-            }
+/// The requests whose last outcome is among these, each with its place.
+fn closed_by(
+    open: &mut HashMap<i64, Open>,
+    recorded: &[Recorded],
+) -> impl Iterator<Item = (i64, Option<Arc<Place>>)> {
+    recorded.iter().filter_map(|Recorded { outcome, .. }| {
+        let left = &mut open.get_mut(&outcome.request_id)?.left;
+        *left -= 1;
+        if *left > 0 {
+            return None;
         }
-    }
-    closed
+        let closed = open.remove(&outcome.request_id)?;
+        Some((outcome.request_id, closed.place))
+    })
 }
 
 /// Commits the group, however long it takes. None: the account belongs to a newer owner, and nothing was written.
@@ -422,60 +493,20 @@ async fn try_commit(
     })
 }
 
-/// Begins the calls of what was taken.
-fn begin(
-    shared: &Arc<Shared>,
-    owner: &Arc<Owner>,
-    open: &mut HashMap<i64, usize>,
-    mut taking: Taking,
-    committed: Committed,
-) {
-    let only = match committed {
-        Committed::All => None,
-        Committed::Only(nos) => Some(nos),
-        Committed::Dropped => return dropped(owner, &taking),
-    };
-    if only.is_some() && taking.facts.guards.daily.is_some() {
-        // The day's limit may be reached.
-        owner.account.wake.notify_one();
-    }
-    tell_heard(&taking);
-    let Taking { intent, facts, rendered, jobs, is_batch, permits, holds, .. } = &mut taking;
-    let correlation = |no| Correlation { request_id: intent.request_id, task_id: intent.task_id, no };
-    let mut leaving: Vec<_> = intent
-        .taken
+/// Who of the taking is called, each with what he is sent, in the order of the request's row.
+fn leaving(taking: &mut Taking, only: Option<&HashSet<i32>>) -> Vec<(Taken, Outgoing)> {
+    let Intent { request_id, task_id, taken, .. } = &mut taking.intent;
+    let (request_id, task_id) = (*request_id, *task_id);
+    taken
         .drain(..)
-        .zip(rendered.drain(..))
-        .filter(|(taken, _)| only.as_ref().is_none_or(|nos| nos.contains(&taken.no)))
+        .zip(taking.rendered.drain(..))
+        .filter(|(taken, _)| only.is_none_or(|nos| nos.contains(&taken.no)))
         .map(|(taken, rendered)| {
-            let outgoing = Outgoing { to: taken.phone, correlation: correlation(taken.no), rendered };
+            let correlation = Correlation { request_id, task_id, no: taken.no };
+            let outgoing = Outgoing { to: taken.phone, correlation, rendered };
             (taken, outgoing)
         })
-        .collect();
-    if leaving.is_empty() {
-        return;
-    }
-    if holds.len() > leaving.len() {
-        holds.retain(|no| leaving.iter().any(|(taken, _)| taken.no == no));
-    }
-    open.insert(intent.request_id, leaving.len());
-    let per_call = if *is_batch { leaving.len() } else { 1 };
-    while !leaving.is_empty() {
-        let (taken, outgoing): (Vec<_>, _) = leaving.drain(..per_call.min(leaving.len())).unzip();
-        let holds = holds.split(taken.len());
-        // The pacer took one permit a call.
-        let permit = permits.split(1);
-        let call = Call {
-            request_id: intent.request_id,
-            facts: Arc::clone(facts),
-            taken,
-            outgoing,
-            permit,
-            holds,
-            jobs: jobs.clone(),
-        };
-        tokio::spawn(call.run(Arc::clone(shared), Arc::clone(owner)));
-    }
+        .collect()
 }
 
 /// Nobody of it was taken: what the pacer prefetched no longer joins the cursor.

@@ -11,6 +11,7 @@ mod choose;
 mod clocks;
 mod commit;
 mod daily;
+mod departures;
 mod ebb;
 mod evidence;
 mod guard;
@@ -26,6 +27,7 @@ mod pairs;
 mod quiet;
 mod recent;
 mod run;
+mod settle;
 mod slots;
 mod trust;
 
@@ -39,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use vendors::{Account, AccountConfig};
 
+pub use departures::Departures;
 pub use journal::Journal;
 pub use live::{AccountLive, Live, TaskLive};
 
@@ -74,6 +77,8 @@ pub struct Setup {
     pub evidence: Evidence,
     /// Where outcomes are kept while the database is away.
     pub journal: Journal,
+    /// Where it stands which calls have begun.
+    pub departures: Departures,
     /// What protects people, beside the limits of accounts and senders.
     pub limits: Limits,
 }
@@ -95,6 +100,7 @@ struct Shared {
     node: Uuid,
     evidence: Evidence,
     journal: Journal,
+    departures: Departures,
     limits: Limits,
     accounts: HashMap<String, Arc<account::AccountState>>,
     live: Live,
@@ -129,6 +135,7 @@ impl Dispatcher {
             node: setup.node,
             evidence: setup.evidence,
             journal: setup.journal,
+            departures: setup.departures,
             limits: setup.limits,
             accounts,
             live: Live::default(),

@@ -43,6 +43,7 @@ pub mod reports;
 pub mod retention;
 pub mod runs;
 pub mod sender_limits;
+pub mod settling;
 mod sql;
 pub mod suppressions;
 pub mod tasks;

@@ -1,12 +1,7 @@
 //! What came of calls: message rows, retries, closed requests (see [`crate::groups`] for the transaction).
 
-use std::collections::HashSet;
-
 use chrono::{DateTime, Utc};
-use model::{
-    counts::{Deltas, Place},
-    status::MessageState,
-};
+use model::{counts::Place, status::MessageState};
 use sqlx::PgConnection;
 
 use crate::{
@@ -14,9 +9,8 @@ use crate::{
     events::{self, Moved},
     ids::vendor_hash,
     intents::{Intent, Taken, Unfit},
-    leases::Lease,
-    progress, sql, troubles,
-    unknown::{self, NewUnknown},
+    sql, troubles,
+    unknown::NewUnknown,
 };
 
 /// What came of one recipient's call.
@@ -304,79 +298,4 @@ pub(crate) async fn wake_tasks(conn: &mut PgConnection, task_ids: &[i64]) -> Res
         events::tasks(conn, task_ids, None).await?;
     }
     Ok(())
-}
-
-async fn close_requests(conn: &mut PgConnection, closed: &[i64]) -> Result<()> {
-    if closed.is_empty() {
-        return Ok(());
-    }
-    sql::query("DELETE FROM requests WHERE id = ANY ($1)")
-        .bind(closed)
-        .execute(conn)
-        .await
-        .map_err(Error::database("closing requests"))?;
-    Ok(())
-}
-
-/// Recipients of open requests that are settled in one step at the most.
-const SETTLED_REQUESTS: i64 = 50;
-
-/// Marks what older epochs left open as unknown: their process is dead, and only evidence may tell. Whether there may
-/// be more; call it until there is none, before anything is sent.
-///
-/// # Errors
-/// [`Error::Fenced`], or the database did not do it.
-pub async fn settle_older_epochs(
-    conn: &mut PgConnection,
-    lease: &Lease,
-    why: &Why,
-    now: DateTime<Utc>,
-) -> Result<bool> {
-    let open: Vec<(i64, i64, Vec<i32>, Vec<i16>)> = sql::query_as(
-        "SELECT id, task_id, nos, attempts FROM requests
-         WHERE account = $1 AND epoch < $2 ORDER BY id LIMIT $3 FOR UPDATE",
-    )
-    .bind(&lease.account)
-    .bind(lease.epoch)
-    .bind(SETTLED_REQUESTS)
-    .fetch_all(&mut *conn)
-    .await
-    .map_err(Error::database("reading what an older owner left open"))?;
-    if open.is_empty() {
-        return Ok(false);
-    }
-    let ids: Vec<i64> = open.iter().map(|row| row.0).collect();
-    // An outcome of the call is its message row, or a `retries` row when the call never began. A request that is still
-    // open for others may name somebody whom a later request took again: the later one speaks for it.
-    let decided: Vec<(i64, i32)> = sql::query_as(
-        "SELECT q.id, i.no FROM requests q CROSS JOIN UNNEST(q.nos) AS i (no)
-         WHERE q.id = ANY ($1)
-           AND (EXISTS (SELECT FROM messages m
-                        WHERE m.task_id = q.task_id AND m.no = i.no AND m.request_id >= q.id)
-                OR EXISTS (SELECT FROM retries r WHERE r.task_id = q.task_id AND r.no = i.no)
-                OR EXISTS (SELECT FROM requests later
-                           WHERE later.task_id = q.task_id AND later.id > q.id AND i.no = ANY (later.nos)))",
-    )
-    .bind(&ids)
-    .fetch_all(&mut *conn)
-    .await
-    .map_err(Error::database("reading which outcomes there are"))?;
-    let decided: HashSet<(i64, i32)> = decided.into_iter().collect();
-    let mut deltas = Deltas::default();
-    let mut rows = Vec::new();
-    for (id, task_id, nos, attempts) in &open {
-        for (no, attempt) in nos.iter().zip(attempts).filter(|(no, _)| !decided.contains(&(*id, **no))) {
-            rows.push(MessageRow::unknown(*task_id, *no, *attempt, *id, why));
-            deltas.moved(*task_id, Place::Sending, Place::Message(MessageState::Unknown, &why.code));
-        }
-    }
-    keep_old_ids(conn, rows.iter().map(|row| (row.task_id, row.no))).await?;
-    let unknown: Vec<NewUnknown> = rows.iter().filter_map(|row| row.as_unknown(now)).collect();
-    unknown::insert(conn, &unknown).await?;
-    upsert_messages(conn, &rows, now).await?;
-    events::messages(conn, rows.iter().map(|row| row.moved(now))).await?;
-    troubles::insert(conn, rows.iter().map(MessageRow::trouble)).await?;
-    close_requests(conn, &ids).await?;
-    progress::append(conn, &deltas).await?;
-    Ok(true)
 }

@@ -6,6 +6,9 @@ use sqlx::PgConnection;
 use store::{firings, maintenance, runs, testing};
 
 const SCHEDULED: i64 = 10_000;
+/// Rows that the planner itself may read: it looks at the ends of an index when a value lies beyond what its statistics know,
+/// and fetches them where a vacuum could not mark their pages as seen by all.
+const PLANNER: i64 = 8;
 
 fn now() -> DateTime<Utc> {
     DateTime::from_timestamp(1_795_000_000, 0).unwrap()
@@ -55,7 +58,8 @@ async fn cost_nothing_until_they_are_due() {
     assert!(maintenance::complete_tasks(&mut tx, "main", quiet).await.unwrap().is_empty());
     assert!(maintenance::outcome_counts(&mut tx, "main").await.unwrap().is_empty());
     assert!(runs::runnable(&mut tx, "main", quiet).await.unwrap().is_empty());
-    assert_eq!(reads(&mut tx).await, (0, 0));
+    let (whole, before) = reads(&mut tx).await;
+    assert!(whole == 0 && before <= PLANNER, "gone through {whole} times, {before} rows read");
 
     // One in which three are: they are read, and started.
     let due = firings::due(&mut tx, "main", now(), 100).await.unwrap();
@@ -63,7 +67,8 @@ async fn cost_nothing_until_they_are_due() {
     let ids: Vec<i64> = due.iter().map(|due| due.task_id).collect();
     assert_eq!(firings::start(&mut tx, &ids, now()).await.unwrap(), 3);
     let (whole, rows) = reads(&mut tx).await;
-    assert!(whole == 0 && rows <= 3 * 4, "gone through {whole} times, {rows} rows read");
+    let rows = rows - before;
+    assert!(whole == 0 && rows <= 3 * 4 + PLANNER, "gone through {whole} times, {rows} rows read");
 
     // One campaign's scheduled task is found as quickly.
     let (campaign, before) = (due[0].campaign_id + 100, reads(&mut tx).await.1);

@@ -4,7 +4,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use model::{Phone, limits::FrequencyCap};
+use model::{Phone, limits::FrequencyCap, status::MessageState};
 use sqlx::PgConnection;
 use store::{
     audit,
@@ -12,8 +12,10 @@ use store::{
     guards::Guards,
     intents::{Committed, Deferred, Intent, Prior, Source, Taken},
     leases::{self, Lease},
-    outcomes::{self, Again, CallResult, Outcome, Why},
-    runs, tasks, testing,
+    outcomes::{Again, CallResult, Outcome, Why},
+    runs,
+    settling::{self, Settling},
+    tasks, testing,
 };
 use uuid::Uuid;
 
@@ -179,12 +181,72 @@ async fn a_later_request_speaks_for_who_is_named_by_two_open_ones() {
     assert!(audit.holds(), "{:?}", audit.findings);
 
     // The process dies: who is still named by the open request alone becomes unknown, and nobody else.
-    let next = Lease { epoch: lease.epoch + 1, ..lease };
-    let why = Why { code: "process_died".into(), reason: String::new() };
-    assert!(outcomes::settle_older_epochs(&mut conn, &next, &why, now()).await.unwrap());
+    settle(&mut conn, &lease, &|_, _, _| false).await;
     let audit = audit::task(&mut conn, task_id).await.unwrap().unwrap();
     assert!(audit.holds(), "{:?}", audit.findings);
     assert_eq!((audit.counts.suppressed, audit.counts.unknown, audit.counts.sending), (1, 2, 0));
+}
+
+/// The next epoch settles what the lease left open.
+async fn settle(conn: &mut PgConnection, lease: &Lease, never_began: settling::NeverBegan<'_>) {
+    let next = Lease { epoch: lease.epoch + 1, ..lease.clone() };
+    sqlx::query("UPDATE account_leases SET epoch = $1").bind(next.epoch).execute(&mut *conn).await.unwrap();
+    let why = &Why { code: "process_died".into(), reason: String::new() };
+    let settling = Settling { never_began, why, now: now(), counts_marketing: false };
+    assert!(settling::settle_older_epochs(conn, &next, &settling).await.unwrap());
+    assert!(!settling::settle_older_epochs(conn, &next, &settling).await.unwrap());
+}
+
+/// Of five who are open, 1 and 2 were tried before; 2 and 4 were never called again. 2 waits for its next call after the same
+/// code as before, 4 for its first; a vendor's late word of an earlier call leaves nobody to be called again.
+#[tokio::test]
+async fn whoever_was_never_called_is_back_where_it_was() {
+    let database = testing::database().await;
+    let mut conn = database.connect().await;
+    let task_id = running_task(&mut conn).await;
+    let recipients = "INSERT INTO recipients
+                      SELECT audience_id, no, 919000000000 + no, '{}' FROM tasks, generate_series(1, 5) AS i (no)";
+    sqlx::query(recipients).execute(&mut conn).await.unwrap();
+    let lease = lease(&database).await;
+    let first = intent(1, task_id, Source::Fresh { from: 0, to: 5 }, 1..=5);
+    assert_eq!(commit(&mut conn, &lease, std::slice::from_ref(&first)).await, [Committed::All]);
+    let refused = |index: usize| Outcome {
+        task_id,
+        request_id: 1,
+        taken: first.taken[index].clone(),
+        result: CallResult::Retry(
+            Why { code: "500".into(), reason: "it broke".into() },
+            Again { due_at: now(), attempts_used: 1, batch_max: i16::MAX },
+        ),
+        at: now(),
+    };
+    let (one, two, three) = (refused(0), refused(1), refused(2));
+    groups::write(&mut conn, &lease, &group(2, &[], &[&one, &two, &three])).await.unwrap();
+    let mut again = intent(2, task_id, Source::Retries, 1..=3);
+    for taken in &mut again.taken {
+        (taken.attempt, taken.prior) = (2, Prior::Retrying("500".into()));
+    }
+    assert_eq!(commit(&mut conn, &lease, &[again]).await, [Committed::All]);
+    // An earlier call of 3 is heard of after all.
+    sqlx::query("UPDATE messages SET state = 1, code = NULL WHERE no = 3").execute(&mut conn).await.unwrap();
+
+    settle(&mut conn, &lease, &|epoch, request, index| {
+        assert_eq!(epoch, lease.epoch);
+        (request, index) == (1, 3) || (request, index) == (2, 1) || (request, index) == (2, 2)
+    })
+    .await;
+    let waiting: Vec<(i32, i16)> =
+        sqlx::query_as("SELECT no, attempt FROM retries ORDER BY no").fetch_all(&mut conn).await.unwrap();
+    assert_eq!(waiting, [(2, 1), (4, 0)]);
+    let unknown: Vec<i32> = sqlx::query_scalar("SELECT no FROM messages WHERE state = $1 ORDER BY no")
+        .bind(MessageState::Unknown as i16)
+        .fetch_all(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!(unknown, [1, 3, 5]);
+    let audit = audit::task(&mut conn, task_id).await.unwrap().unwrap();
+    assert_eq!((audit.counts.queued, audit.counts.retrying, audit.counts.unknown), (6, 1, 3));
+    assert_eq!(audit.counts.sending, 0);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ mod live;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use dispatcher::{Dispatcher, Journal};
+use dispatcher::{Departures, Dispatcher, Journal};
 use model::{Clock, Random};
 use reconciler::{Reconciler, events::Endpoint, inbox::Inbox};
 use scheduler::{
@@ -179,6 +179,7 @@ fn work(
             Box::pin(async move { inbox.append_evidence(&account, body).await })
         }),
         journal,
+        departures: Departures::in_folder(config.database.data_dir.join("departures")),
         limits: config.limits,
     });
     let records = reconciler::Records { accounts: clients, call_permit: dispatcher.call_permit() };
