@@ -121,6 +121,26 @@ async fn no_call_begins_after_a_cancellation_though_its_recipient_was_taken_befo
     world.audit().await;
 }
 
+/// The same, asked of a node that does not own the account: it answers when the owner has stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_call_begins_after_the_answer_of_another_node() {
+    for is_cancelled in [false, true] {
+        let (mut world, task) = about_to_begin().await;
+        let other = world.add_node();
+        world.start_node(other).await;
+        let other = world.client(other);
+        let answer = if is_cancelled { other.cancel_task(task).await } else { other.pause_task(task).await };
+        assert!(answer.unwrap().counts.sending > 0);
+        world.daemon().let_go("call.placed");
+        let ended =
+            world.wait_for_task(task, "nobody is sent to", within(10), |t| t.counts.sending == 0).await;
+        let left = if is_cancelled { ended.counts.cancelled } else { ended.counts.queued };
+        assert_eq!((ended.counts.accepted, left), (2, 58), "{:?}", ended.counts);
+        assert_eq!(world.simulator.requests_total(), 2);
+        world.audit().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_task_ends_what_is_open_and_sends_no_retry() {
     // An error of the moment for one number in ten: tried again after half a minute.

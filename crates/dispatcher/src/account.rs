@@ -27,7 +27,8 @@ use vendors::{Account, AccountConfig};
 
 use crate::{
     Shared, breaker::Breaker, commit, daily, ebb::Ebb, judge::Judge, live::AccountLive, pace, pace::Pace,
-    pacer, pairs::Pairs, quiet::Quiet, run::Begun, run::is_open, settle::settle, slots::Slots, trust::Trust,
+    pacer, pairs::Pairs, quiet::Quiet, run::Begun, run::is_open, settle::settle, slots::Slots, stops,
+    trust::Trust,
 };
 
 /// How often the running tasks are looked up when nothing wakes the account.
@@ -223,6 +224,7 @@ pub(crate) async fn work(shared: Arc<Shared>, owner: Arc<Owner>, acquired: Acqui
 /// Looks which tasks may send, and tells the pacers.
 async fn look(shared: &Shared, owner: &Owner, plans: &HashMap<String, Arc<pacer::Plan>>, quiet: &Quiet) {
     let account = &owner.account;
+    stops::obey(shared, account).await;
     let now = shared.clock.now();
     let runs = async {
         let mut conn = shared.db.background.acquire().await.map_err(Error::database("looking for tasks"))?;

@@ -29,6 +29,7 @@ mod recent;
 mod run;
 mod settle;
 mod slots;
+mod stops;
 mod trust;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -52,8 +53,9 @@ pub type Evidence = Arc<dyn Fn(String, String) -> BoxFuture<'static, bool> + Sen
 /// Tells the dispatcher that something changed for an account.
 pub type Wake = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// Tells the dispatcher that (account, task) was paused or cancelled: once this has returned, no call of it begins.
-pub type StopTask = Arc<dyn Fn(&str, i64) + Send + Sync>;
+/// Tells the dispatcher that these tasks of an account were paused or cancelled: once this has returned, no call of them
+/// begins.
+pub type StopTasks = Arc<dyn Fn(&str, Vec<i64>) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// Waits until the account may make one more call to its vendor.
 pub type CallPermit = Arc<dyn Fn(&str) -> BoxFuture<'static, ()> + Send + Sync>;
@@ -165,15 +167,14 @@ impl Dispatcher {
         })
     }
 
-    /// A task was paused or cancelled, which is committed: no call of it begins any more on this node, also for those whose
+    /// Tasks were paused or cancelled, which is committed: no call of them begins any more on any node, also for those whose
     /// intent was committed before. They go back to where they were.
     #[must_use]
-    pub fn stop_task(&self) -> StopTask {
+    pub fn stop_tasks(&self) -> StopTasks {
         let shared = Arc::clone(&self.shared);
-        Arc::new(move |account, task_id| {
-            if let Some(account) = shared.accounts.get(account) {
-                account.begun.stop_task(task_id);
-            }
+        Arc::new(move |account, task_ids| {
+            let (shared, account) = (Arc::clone(&shared), account.to_owned());
+            Box::pin(async move { stops::stop_tasks(&shared, &account, &task_ids).await })
         })
     }
 

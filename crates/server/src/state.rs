@@ -165,8 +165,8 @@ pub struct TaskLive {
 /// How a task of an account fares: the account's name and the task's id.
 pub type OfTask = Arc<dyn Fn(&str, i64) -> Option<TaskLive> + Send + Sync>;
 
-/// What is told of an account's task: the account's name and the task's id.
-pub type StopTask = Arc<dyn Fn(&str, i64) + Send + Sync>;
+/// Stops the calls of an account's tasks: the account's name and the tasks' ids.
+pub type StopTasks = Arc<dyn Fn(&str, Vec<i64>) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// Waits until the named account may make one more call to its vendor.
 pub type CallPermit = Arc<dyn Fn(&str) -> BoxFuture<'static, ()> + Send + Sync>;
@@ -180,8 +180,8 @@ pub struct Live {
     pub task: OfTask,
     /// Something changed that the account's sending should look at now.
     pub wake: Arc<dyn Fn(&str) + Send + Sync>,
-    /// A task of an account was paused or cancelled, which is committed: once this has returned, no call of it begins.
-    pub stop_task: StopTask,
+    /// Tasks of an account were paused or cancelled, which is committed: once this has returned, no call of them begins.
+    pub stop_tasks: StopTasks,
     /// Waits until the account may make one more call to its vendor.
     pub call_permit: CallPermit,
     /// The loop that renews leases is alive.
@@ -199,7 +199,7 @@ impl Default for Live {
             account: Arc::new(|_| AccountLive::default()),
             task: Arc::new(|_, _| None),
             wake: Arc::new(|_| {}),
-            stop_task: Arc::new(|_, _| {}),
+            stop_tasks: Arc::new(|_, _| Box::pin(async {})),
             call_permit: Arc::new(|_| Box::pin(async {})),
             is_lease_loop_alive: Arc::new(|| true),
             is_database_away: Arc::new(|| false),

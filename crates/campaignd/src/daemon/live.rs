@@ -6,13 +6,13 @@ use std::sync::{
 };
 
 use chrono::TimeDelta;
-use dispatcher::{CallPermit, Dispatcher, StopTask, Wake};
+use dispatcher::{CallPermit, Dispatcher, StopTasks, Wake};
 use model::Clock;
 
 struct Parts {
     live: dispatcher::Live,
     wake: Wake,
-    stop_task: StopTask,
+    stop_tasks: StopTasks,
     call_permit: CallPermit,
 }
 
@@ -34,7 +34,7 @@ impl Running {
         let parts = Parts {
             live: dispatcher.live(),
             wake: dispatcher.wake(),
-            stop_task: dispatcher.stop_task(),
+            stop_tasks: dispatcher.stop_tasks(),
             call_permit: dispatcher.call_permit(),
         };
         let _ = self.0.parts.set(parts);
@@ -58,10 +58,9 @@ impl Running {
                     (parts.wake)(account);
                 }
             }),
-            stop_task: Arc::new(move |account, task_id| {
-                if let Some(parts) = of_stop.0.parts.get() {
-                    (parts.stop_task)(account, task_id);
-                }
+            stop_tasks: Arc::new(move |account, task_ids| match of_stop.0.parts.get() {
+                Some(parts) => (parts.stop_tasks)(account, task_ids),
+                None => Box::pin(async {}),
             }),
             call_permit: Arc::new(move |account| match of_permit.0.parts.get() {
                 Some(parts) => (parts.call_permit)(account),

@@ -76,7 +76,7 @@ pub async fn cancel(
         Some(Recurrence::Continue) | None => {}
     }
     commit(tx).await?;
-    cancelled.into_iter().for_each(|id| (state.live.stop_task)(&account, id));
+    (state.live.stop_tasks)(&account, cancelled).await;
     (state.live.wake)(&account);
     tracing::info!(task.id = id, account.name = account, recurrence = ?params.recurrence, "a task was cancelled");
     Ok((StatusCode::ACCEPTED, Json(task)))

@@ -176,7 +176,7 @@ async fn command(
     let task = load(state, &mut tx, id).await?;
     commit(tx).await?;
     if command == Command::Pause {
-        (state.live.stop_task)(&account, id);
+        (state.live.stop_tasks)(&account, vec![id]).await;
     }
     (state.live.wake)(&account);
     tracing::info!(task.id = id, account.name = account, command = ?command, lift, "an operator's command");
