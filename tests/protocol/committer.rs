@@ -1,4 +1,4 @@
-//! The committer (`dispatcher/commit.rs`): what a node does with a group, whatever it hears of its commit.
+//! The committer (`dispatcher/commit.rs`, `transact.rs`): what a node does with a group, whatever it hears of its commit.
 
 use crate::{
     database::Group,

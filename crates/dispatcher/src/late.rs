@@ -16,9 +16,10 @@ use tokio::{sync::mpsc, time::Instant};
 use crate::{
     Shared,
     account::Owner,
-    commit::{Job, LATE, Recorded, Work, note_away},
+    commit::{Job, LATE, Recorded},
     evidence,
     journal::Claim,
+    transact::{Work, note_away},
 };
 
 /// Between two looks whether a commit has stayed without an answer.

@@ -30,6 +30,7 @@ mod run;
 mod settle;
 mod slots;
 mod stops;
+mod transact;
 mod trust;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};

@@ -13,7 +13,7 @@ use store::{
     early, effects,
     inbox::{self, Entry, EntryKind, Limit},
     leases::{self, Lease},
-    reports,
+    reports, standings,
 };
 use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -291,8 +291,8 @@ pub(crate) async fn apply_reports(
     if received.is_empty() {
         return Ok(true);
     }
-    reports::look_up_by_index(conn).await?;
-    let found = reports::find(conn, &lease.account, received.iter().map(|(report, _)| report)).await?;
+    standings::look_up_by_index(conn).await?;
+    let found = standings::find(conn, &lease.account, received.iter().map(|(report, _)| report)).await?;
     failures.learn(conn, &found).await?;
     let mut round = Round::new(&found);
     for some in received.chunks(AT_A_TIME) {

@@ -11,7 +11,7 @@ use store::{
     PgConnection,
     canaries::{self, Fared, Pending, State},
     effects::{self, Effects, NewHalt},
-    reports,
+    standings,
 };
 use vendors::codes;
 
@@ -89,7 +89,7 @@ impl Judge {
         account: &str,
         task_id: i64,
     ) -> store::Result<Self> {
-        let tasks = reports::task_facts(conn, &[task_id]).await?;
+        let tasks = standings::task_facts(conn, &[task_id]).await?;
         let vendor = shared.vendors.get(account).copied();
         Ok(Self { facts: vendor.zip(tasks.get(&task_id).map(facts_of_message)) })
     }

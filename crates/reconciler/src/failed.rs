@@ -17,7 +17,7 @@ use store::{
     effects::{Effects, Stood},
     leases::Lease,
     outcomes::{Again, Why},
-    reports::{self, Found, Standing, TaskFacts},
+    standings::{self, Found, Standing, TaskFacts},
 };
 use vendors::codes;
 
@@ -81,7 +81,7 @@ impl<'a> Failures<'a> {
         if unknown.is_empty() {
             return Ok(());
         }
-        for (task_id, facts) in reports::task_facts(conn, &unknown).await? {
+        for (task_id, facts) in standings::task_facts(conn, &unknown).await? {
             let of_message = facts_of_message(&facts);
             self.tasks.insert(task_id, (facts, of_message));
         }

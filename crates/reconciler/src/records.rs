@@ -22,7 +22,7 @@ use store::{
     database::LIMIT_STEP,
     effects,
     leases::{self, Lease},
-    reports,
+    standings,
     unknown::{self, NextAsk, Unknown},
 };
 use tokio_util::sync::CancellationToken;
@@ -286,7 +286,7 @@ impl Asker {
         if people.is_empty() {
             return Ok(Vec::new());
         }
-        reports::look_up_by_index(conn).await?;
+        standings::look_up_by_index(conn).await?;
         let account = &self.lease.account;
         let busy = unknown::being_sent_to(conn, account, &people).await?;
         let unknown = unknown::to_people(conn, account, &people).await?;

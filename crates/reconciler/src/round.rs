@@ -7,7 +7,10 @@ use model::{
     report::{ReportedOutcome, StatusReport},
     status::{self, Effect, MessageState, OfCall},
 };
-use store::reports::{Change, Found, Standing, Times};
+use store::{
+    reports::{Change, Times},
+    standings::{Found, Standing},
+};
 
 use crate::failed::Failures;
 

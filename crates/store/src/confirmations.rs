@@ -13,7 +13,7 @@ use model::{
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use crate::{Error, Result, events, sql};
+use crate::{Error, Result, events, recipients, sql};
 
 /// Later than this a confirmation is of no use, and WhatsApp takes no free text any more.
 const USEFUL: TimeDelta = TimeDelta::hours(23);
@@ -64,15 +64,7 @@ async fn write_audience(conn: &mut PgConnection, to: &[Phone], now: DateTime<Utc
     .fetch_one(&mut *conn)
     .await
     .map_err(Error::database("writing the audience of a confirmation"))?;
-    sql::query(
-        "INSERT INTO recipients (audience_id, no, phone, vars)
-         SELECT $1, no, phone, '{}' FROM UNNEST($2::bigint[]) WITH ORDINALITY AS i (phone, no)",
-    )
-    .bind(audience_id)
-    .bind(to.iter().map(|phone| phone.as_i64()).collect::<Vec<_>>())
-    .execute(conn)
-    .await
-    .map_err(Error::database("writing the recipients of a confirmation"))?;
+    recipients::write_few(conn, audience_id, to, &[]).await?;
     Ok(audience_id)
 }
 

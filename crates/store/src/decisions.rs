@@ -11,8 +11,9 @@ use sqlx::{FromRow, PgConnection};
 use crate::{
     Error, Result,
     outcomes::Again,
-    reports::{self, Change, Standing, Times},
+    reports::{self, Change, Times},
     sql,
+    standings::Standing,
 };
 
 /// A failed or unknown message, as it was read.

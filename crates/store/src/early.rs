@@ -59,7 +59,7 @@ pub struct EarlySlice {
 
 /// Looks at the next `limit` waiting reports beyond the number `after`, and takes those whose message is known by now.
 ///
-/// It asks as [`crate::reports::find`] finds, account and all: a report that is taken in vain would be put back and taken for ever.
+/// It asks as [`crate::standings::find`] finds, account and all: a report that is taken in vain would be put back and taken for ever.
 ///
 /// # Errors
 /// The database did not do it.

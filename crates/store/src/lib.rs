@@ -45,6 +45,7 @@ pub mod runs;
 pub mod sender_limits;
 pub mod settling;
 mod sql;
+pub mod standings;
 pub mod stops;
 pub mod suppressions;
 pub mod tasks;

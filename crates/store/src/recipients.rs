@@ -216,6 +216,26 @@ pub async fn page_after(
     rows.into_iter().map(Recipient::try_from).collect()
 }
 
+/// Writes the few recipients of a hidden audience, in this order, all with the same values.
+pub(crate) async fn write_few(
+    connection: &mut PgConnection,
+    audience_id: i64,
+    to: &[Phone],
+    vars: &[String],
+) -> Result<()> {
+    sql::query(
+        "INSERT INTO recipients (audience_id, no, phone, vars)
+         SELECT $1, no, phone, $3 FROM UNNEST($2::bigint[]) WITH ORDINALITY AS i (phone, no)",
+    )
+    .bind(audience_id)
+    .bind(to.iter().map(|phone| phone.as_i64()).collect::<Vec<_>>())
+    .bind(vars)
+    .execute(connection)
+    .await
+    .map_err(Error::database("writing the recipients of a hidden audience"))?;
+    Ok(())
+}
+
 /// The recipients of these numbers, in order of number.
 ///
 /// # Errors

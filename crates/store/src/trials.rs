@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use model::{Phone, task::Phase};
 use sqlx::PgConnection;
 
-use crate::{Error, Result, events, sql};
+use crate::{Error, Result, events, recipients, sql};
 
 /// Starts a trial in the caller's transaction; its task. None: the campaign's audience has no recipient of that number.
 ///
@@ -72,15 +72,6 @@ async fn write_audience(
     .fetch_one(&mut *conn)
     .await
     .map_err(Error::database("writing the audience of a trial send"))?;
-    sql::query(
-        "INSERT INTO recipients (audience_id, no, phone, vars)
-         SELECT $1, no, phone, $3 FROM UNNEST($2::bigint[]) WITH ORDINALITY AS i (phone, no)",
-    )
-    .bind(audience_id)
-    .bind(to.iter().map(|phone| phone.as_i64()).collect::<Vec<_>>())
-    .bind(vars)
-    .execute(conn)
-    .await
-    .map_err(Error::database("writing the recipients of a trial send"))?;
+    recipients::write_few(conn, audience_id, to, &vars).await?;
     Ok(Some(audience_id))
 }

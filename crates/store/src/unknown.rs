@@ -11,8 +11,8 @@ use crate::{
     Error, Result,
     decisions::{self, Candidate, Decided, Decision},
     ids::vendor_hash,
-    reports::Standing,
     sql,
+    standings::Standing,
 };
 
 /// From the call that gave no answer to the one that the campaign's policy makes in its place.

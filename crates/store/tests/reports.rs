@@ -10,7 +10,8 @@ use sqlx::PgConnection;
 use store::{
     early,
     ids::vendor_hash,
-    reports::{self, Change, Standing, Times},
+    reports::{self, Change, Times},
+    standings::{self, Standing},
     testing,
 };
 
@@ -111,7 +112,7 @@ async fn only_the_accounts_own_messages_are_found_by_name_by_id_and_by_an_older_
         report("a", Some((7, ours, 1))),
         report("c", Some((7, theirs, 1))),
     ];
-    let found = reports::find(&mut conn, "main", &asked).await.unwrap();
+    let found = standings::find(&mut conn, "main", &asked).await.unwrap();
     let mut keys: Vec<_> = found.by_recipient.keys().copied().collect();
     keys.sort_unstable();
     assert_eq!(keys, [(ours, 1), (ours, 2)]);
@@ -133,14 +134,14 @@ async fn a_message_whose_code_changed_meanwhile_is_not_written() {
     message(&mut conn, task_id, 1, "a").await;
     sqlx::query("UPDATE messages SET state = 7, code = 'timeout'").execute(&mut conn).await.unwrap();
     let asked = [report("a", None)];
-    let found = reports::find(&mut conn, "main", &asked).await.unwrap();
+    let found = standings::find(&mut conn, "main", &asked).await.unwrap();
     let change = delivered(&found.by_recipient[&(task_id, 1)]);
     sqlx::query("UPDATE messages SET code = 'reset'").execute(&mut conn).await.unwrap();
     assert!(!reports::write(&mut conn, &[change]).await.unwrap());
-    let found = reports::find(&mut conn, "main", &asked).await.unwrap();
+    let found = standings::find(&mut conn, "main", &asked).await.unwrap();
     let change = delivered(&found.by_recipient[&(task_id, 1)]);
     assert!(reports::write(&mut conn, &[change]).await.unwrap());
-    let found = reports::find(&mut conn, "main", &asked).await.unwrap();
+    let found = standings::find(&mut conn, "main", &asked).await.unwrap();
     assert_eq!(found.by_recipient[&(task_id, 1)].state, MessageState::Delivered);
 }
 

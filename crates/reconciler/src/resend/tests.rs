@@ -8,7 +8,8 @@ use sqlx::PgConnection;
 use store::{
     audit,
     outcomes::Why,
-    reports::{self, Change, Standing, Times},
+    reports::{self, Change, Times},
+    standings::Standing,
     testing::{self, TestDatabase},
 };
 
