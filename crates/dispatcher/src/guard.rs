@@ -13,14 +13,21 @@ const WINDOW: Duration = Duration::from_millis(1010);
 #[derive(Debug)]
 pub(crate) struct Guard {
     most: f64,
-    recent: Mutex<VecDeque<(Instant, u32)>>,
+    recent: Mutex<Recent>,
+}
+
+#[derive(Debug, Default)]
+struct Recent {
+    departures: VecDeque<(Instant, u32)>,
+    /// Their sum.
+    messages: u32,
 }
 
 impl Guard {
     /// A guard for `rate` messages a second sent `batch` at a time.
     pub(crate) fn new(rate: f64, batch: u32) -> Self {
         let most = if batch > 1 { rate + f64::from(batch) } else { rate + f64::max(1.0, 0.04 * rate) };
-        Self { most, recent: Mutex::new(VecDeque::new()) }
+        Self { most, recent: Mutex::default() }
     }
 
     /// Waits until `n` messages may leave, and counts them as gone.
@@ -34,15 +41,15 @@ impl Guard {
     fn earliest(&self, n: u32) -> Option<Instant> {
         let mut recent = self.recent.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let now = Instant::now();
-        while recent.front().is_some_and(|(at, _)| *at + WINDOW <= now) {
-            recent.pop_front();
+        while let Some((_, gone)) = recent.departures.pop_front_if(|(at, _)| *at + WINDOW <= now) {
+            recent.messages -= gone;
         }
-        let gone: u32 = recent.iter().map(|(_, n)| *n).sum();
-        if gone == 0 || f64::from(gone + n) <= self.most {
-            recent.push_back((now, n));
+        if recent.messages == 0 || f64::from(recent.messages + n) <= self.most {
+            recent.departures.push_back((now, n));
+            recent.messages += n;
             return None;
         }
-        recent.front().map(|(at, _)| *at + WINDOW)
+        recent.departures.front().map(|(at, _)| *at + WINDOW)
     }
 }
 

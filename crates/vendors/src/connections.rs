@@ -48,7 +48,8 @@ pub enum Failed {
 pub struct Connections {
     connector: HttpsConnector<HttpConnector>,
     connect_timeout: Duration,
-    idle: Mutex<Vec<Connection>>,
+    /// Boxed, as what is rare here is: they are large for TLS, and each call would move them about with itself.
+    idle: Mutex<Vec<Box<Connection>>>,
     most_idle: usize,
 }
 
@@ -89,7 +90,7 @@ impl Connections {
     ) -> Result<Answer, Failed> {
         let mut connection = loop {
             let Some(mut idle) = self.take() else {
-                break self.connect(origin, deadline).await.map_err(Failed::Connecting)?;
+                break Box::pin(self.connect(origin, deadline)).await.map_err(Failed::Connecting)?;
             };
             if idle.is_quiet().await {
                 break idle;
@@ -99,7 +100,7 @@ impl Connections {
         if Instant::now() >= deadline {
             return Err(Failed::Connecting("the time for the call was over before it began".into()));
         }
-        let Connection { stream, unread, alarm, .. } = &mut connection;
+        let Connection { stream, unread, alarm, .. } = &mut *connection;
         alarm.as_mut().reset(deadline);
         let answer = {
             let mut exchange = pin!(http1::exchange(stream, request, unread, limit_bytes));
@@ -116,7 +117,7 @@ impl Connections {
         Ok(answer)
     }
 
-    async fn connect(&self, origin: &Uri, deadline: Instant) -> Result<Connection, Cause> {
+    async fn connect(&self, origin: &Uri, deadline: Instant) -> Result<Box<Connection>, Cause> {
         let mut connector = self.connector.clone();
         let connecting = async {
             poll_fn(|cx| connector.poll_ready(cx)).await?;
@@ -124,16 +125,16 @@ impl Connections {
         };
         let stream = tokio::time::timeout_at(deadline.min(Instant::now() + self.connect_timeout), connecting)
             .await??;
-        Ok(Connection {
+        Ok(Box::new(Connection {
             stream: TokioIo::new(stream),
             unread: BytesMut::new(),
             idle_since: Instant::now(),
             alarm: Box::pin(tokio::time::sleep_until(deadline)),
-        })
+        }))
     }
 
     /// The one used last: the others may grow old and be closed.
-    fn take(&self) -> Option<Connection> {
+    fn take(&self) -> Option<Box<Connection>> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let youngest = idle.pop()?;
         if youngest.idle_since.elapsed() < POOL_IDLE {
@@ -143,7 +144,7 @@ impl Connections {
         None
     }
 
-    fn put(&self, mut connection: Connection) {
+    fn put(&self, mut connection: Box<Connection>) {
         connection.idle_since = Instant::now();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < self.most_idle {

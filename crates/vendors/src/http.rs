@@ -195,7 +195,8 @@ impl Http {
                 headers.insert(HeaderName::from_static(name), value);
             }
             let request = self.client.post(&endpoint.url).headers(headers).body(body);
-            return self.call(request, limit_bytes, deadline).await;
+            // Boxed: every call would be as large as this rare one.
+            return Box::pin(self.call(request, limit_bytes, deadline)).await;
         };
         let request = written(endpoint, secret.as_ref().map(|(name, value)| (*name, value)), &body);
         let answer = connections.exchange(&endpoint.origin, &request, limit_bytes, deadline).await;

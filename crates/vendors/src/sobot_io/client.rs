@@ -98,7 +98,7 @@ impl Client {
         if !refuses_token(&answer, envelope.as_ref()) {
             return Called::Answered(answer, envelope);
         }
-        let token = match self.token.renew(&token, &self.http, deadline).await {
+        let token = match Box::pin(self.token.renew(&token, &self.http, deadline)).await {
             Ok(token) if self.http.is_worth_beginning(deadline) => token,
             Ok(_) => return Called::NoToken(NoToken::too_late()),
             Err(none) => return Called::NoToken(none),
@@ -127,7 +127,8 @@ impl Client {
             }
             Request::Get(url, query) => {
                 let request = self.http.get(url).query(query).header(token.0, token.1);
-                self.http.call(request, limit_bytes, deadline).await
+                // Boxed: every call would be as large as this rare one.
+                Box::pin(self.http.call(request, limit_bytes, deadline)).await
             }
         }
     }

@@ -93,7 +93,7 @@ impl TokenHolder {
             if now < held.renew_at {
                 return Ok(held.token.clone());
             }
-            match self.fetch(http, deadline, held.token.generation + 1).await {
+            match Box::pin(self.fetch(http, deadline, held.token.generation + 1)).await {
                 Ok(renewed) => *held = renewed,
                 Err(none) => {
                     tracing::warn!(
@@ -131,7 +131,8 @@ impl TokenHolder {
         deadline: Instant,
     ) -> Result<Token, NoToken> {
         let generation = held.as_ref().map_or(0, |held| held.token.generation + 1);
-        let fetched = self.fetch(http, deadline, generation).await?;
+        // Boxed: most calls find a token, and would be as large as those that fetch one.
+        let fetched = Box::pin(self.fetch(http, deadline, generation)).await?;
         let token = fetched.token.clone();
         *held = Some(fetched);
         Ok(token)
