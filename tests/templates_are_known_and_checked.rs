@@ -1,5 +1,7 @@
 //! Templates are what the vendors list, created and deleted through them, and what is known of them is held against campaigns.
 
+use std::time::{Duration, Instant};
+
 use api::{
     Category, NewCampaign, NewTemplate, PreviewRequest, Template, TemplateSource, TemplateStatus,
     client::{ClientError, TemplateFilter},
@@ -7,7 +9,7 @@ use api::{
 use serde_json::{Value, json};
 use simulator::{Endpoint, FaultAction, FaultRule, SimulatorOptions};
 
-use crate::harness::{People, World, campaign, template, within};
+use crate::harness::{Account, People, World, campaign, template, within};
 
 async fn known(world: &World, account: &str) -> Vec<Template> {
     let filter = TemplateFilter { account: Some(account.to_owned()), ..TemplateFilter::default() };
@@ -52,6 +54,20 @@ fn refusal<T: std::fmt::Debug>(answer: Result<T, ClientError>) -> api::Problem {
         Err(ClientError::Refused(problem)) => *problem,
         other => panic!("it was not refused: {other:?}"),
     }
+}
+
+/// Lists are calls as others are: the account's calls per second count them.
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_keep_to_the_accounts_calls_per_second() {
+    let account = Account::sobot_in().set("requests_per_second", 2);
+    let world = World::new().account(account).start().await;
+    world.api().sync_templates("sobot_in").await.unwrap();
+    let began = Instant::now();
+    for _ in 0..3 {
+        world.api().sync_templates("sobot_in").await.unwrap();
+    }
+    // A call each, half a second after the one before it.
+    assert!(began.elapsed() >= Duration::from_millis(1_490), "{:?}", began.elapsed());
 }
 
 /// Lists over three pages, creates, and lists again.

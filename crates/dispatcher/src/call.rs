@@ -13,17 +13,14 @@ use model::{
     disposition::Disposition,
     verdict::{Failure, Verdict},
 };
-use store::{
-    intents::Taken,
-    outcomes::{Again, CallResult, Outcome},
-};
+use store::{intents::Taken, outcomes::Again};
 use tokio::{sync::mpsc, time::Instant};
 use vendors::{Outgoing, codes};
 
 use crate::{
     Shared,
     account::{AccountState, Owner},
-    commit::{Job, Recorded},
+    commit::{Job, requeued},
     departures::Place,
     judge::About,
     pairs::Holds,
@@ -66,7 +63,7 @@ impl Departure {
 const MARGIN: Duration = Duration::from_secs(2);
 
 impl Call {
-    /// Recipient `index` back where it was, due now.
+    /// Recipient `index` back where it was, due now, in batches of so many.
     pub(crate) fn again(&self, index: usize, now: DateTime<Utc>, batch_max: i16) -> Again {
         Again { due_at: now, attempts_used: self.taken[index].attempt - 1, batch_max }
     }
@@ -158,21 +155,8 @@ impl Call {
     /// The call never began: everybody back where they were.
     async fn withdraw(self, shared: &Shared) {
         let now = shared.clock.now();
-        let recorded = self
-            .taken
-            .iter()
-            .enumerate()
-            .map(|(index, taken)| Recorded {
-                outcome: Outcome {
-                    task_id: self.facts.run.task_id,
-                    request_id: self.request_id,
-                    taken: taken.clone(),
-                    result: CallResult::Requeued(self.again(index, now, i16::MAX)),
-                    at: now,
-                },
-                effects: store::effects::Effects::default(),
-            })
-            .collect();
+        let (request_id, task_id) = (self.request_id, self.facts.run.task_id);
+        let recorded = self.taken.iter().map(|taken| requeued(request_id, task_id, taken, now)).collect();
         let _ = self.jobs.send(Job::Outcomes(recorded)).await;
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use model::message::RowError;
 use store::{
-    intents::{Deferred, Prior, Source, Taken, Unfit},
+    intents::{ANY_BATCH, Deferred, Prior, Source, Taken, Unfit},
     recipients::Recipient,
     runs::Due,
 };
@@ -63,7 +63,7 @@ fn choose_fresh(run: &mut TaskRun, wanted: usize, now: DateTime<Utc>) -> Chosen 
         }
         match run.clocks.as_mut().and_then(|clocks| clocks.opens_at(phone, &vars, now)) {
             None => {
-                let taken = Taken { no, phone, attempt: 1, prior: Prior::Queued };
+                let taken = Taken { no, phone, attempt: 1, prior: Prior::Queued, batch_max: ANY_BATCH };
                 candidates.push(Candidate { taken, vars });
             }
             Some(opens_at) => deferred.push(Deferred { no, attempts_used: 0, opens_at }),
@@ -91,6 +91,7 @@ fn candidate_of_due(due: Due) -> Candidate {
             phone: due.phone,
             attempt: due.attempts_used + 1,
             prior: due.code.map_or(Prior::Waiting, Prior::Retrying),
+            batch_max: due.batch_max,
         },
         vars: due.vars,
     }

@@ -305,7 +305,7 @@ impl Committer {
 
 /// A recipient whose call never began: back where it was, due now.
 pub(crate) fn requeued(request_id: i64, task_id: i64, taken: &Taken, now: DateTime<Utc>) -> Recorded {
-    let again = Again { due_at: now, attempts_used: taken.attempt - 1, batch_max: i16::MAX };
+    let again = Again { due_at: now, attempts_used: taken.attempt - 1, batch_max: taken.batch_max };
     let result = CallResult::Requeued(again);
     let outcome = Outcome { task_id, request_id, taken: taken.clone(), result, at: now };
     Recorded { outcome, effects: Effects::default() }

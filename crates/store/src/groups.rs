@@ -259,7 +259,7 @@ impl<'a> Writes<'a> {
             Hold::Until(due_at) => {
                 self.deltas.moved(intent.task_id, taken.prior.place(), taken.prior.place_back());
                 let attempts_used = taken.attempt - 1;
-                let again = Again { due_at, attempts_used, batch_max: i16::MAX };
+                let again = Again { due_at, attempts_used, batch_max: taken.batch_max };
                 self.put_back(intent.task_id, taken, again);
             }
             Hold::Failed(Why { code, reason }) => {

@@ -87,7 +87,12 @@ pub struct Taken {
     pub attempt: i16,
     /// Where it comes from.
     pub prior: Prior,
+    /// The largest batch it may travel in; any: [`ANY_BATCH`].
+    pub batch_max: i16,
 }
+
+/// In whatever batch there is.
+pub const ANY_BATCH: i16 = i16::MAX;
 
 /// A recipient whose row does not fit the message.
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use sqlx::{FromRow, PgConnection};
 use crate::{
     Error, Result, events,
     groups::{self, Group},
-    intents::{Prior, Taken},
+    intents::{ANY_BATCH, Prior, Taken},
     leases::Lease,
     outcomes::{self, Again, CallResult, MessageRow, Outcome, Why},
     progress, sql, troubles,
@@ -171,11 +171,11 @@ async fn requeued(conn: &mut PgConnection, left: &[Left], now: DateTime<Utc>) ->
     let known: HashMap<(i64, i32), (Phone, Prior)> = known.collect();
     let outcomes = left.iter().filter_map(|left| {
         let (phone, prior) = known.get(&(left.task_id, left.no))?.clone();
-        let again = Again { due_at: now, attempts_used: left.attempt - 1, batch_max: i16::MAX };
+        let again = Again { due_at: now, attempts_used: left.attempt - 1, batch_max: ANY_BATCH };
         Some(Outcome {
             task_id: left.task_id,
             request_id: left.request_id,
-            taken: Taken { no: left.no, phone, attempt: left.attempt, prior },
+            taken: Taken { no: left.no, phone, attempt: left.attempt, prior, batch_max: ANY_BATCH },
             result: CallResult::Requeued(again),
             at: now,
         })

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use store::{
     audit, canaries,
     groups::{self, Group},
-    intents::{Committed, Intent, Prior, Source, Taken},
+    intents::{ANY_BATCH, Committed, Intent, Prior, Source, Taken},
     leases,
     outcomes::{CallResult, Outcome, Why},
     runs,
@@ -54,7 +54,13 @@ async fn launched(conn: &mut PgConnection) -> i64 {
 fn intent(request_id: i64, task_id: i64, source: Source, nos: impl IntoIterator<Item = i32>) -> Intent {
     let prior = if source == Source::Retries { Prior::Waiting } else { Prior::Queued };
     let phone = |no: i32| Phone::from_digits(919_000_000_000 + u64::try_from(no).unwrap()).unwrap();
-    let taken = nos.into_iter().map(|no| Taken { no, phone: phone(no), attempt: 1, prior: prior.clone() });
+    let taken = nos.into_iter().map(|no| Taken {
+        no,
+        phone: phone(no),
+        attempt: 1,
+        prior: prior.clone(),
+        batch_max: ANY_BATCH,
+    });
     let taken = taken.collect();
     Intent {
         request_id,

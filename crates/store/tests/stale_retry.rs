@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use store::{
     audit,
     groups::{self, Group},
-    intents::{Committed, Intent, Prior, Source, Taken},
+    intents::{ANY_BATCH, Committed, Intent, Prior, Source, Taken},
     leases::{self, Lease},
     outcomes::{Again, CallResult, Outcome, Why},
     testing,
@@ -42,7 +42,7 @@ async fn running_task(conn: &mut PgConnection) -> i64 {
 
 fn intent(request_id: i64, task_id: i64, source: Source, prior: Prior) -> Intent {
     let phone = Phone::from_digits(919_000_000_001).unwrap();
-    let taken = vec![Taken { no: 1, phone, attempt: 1, prior }];
+    let taken = vec![Taken { no: 1, phone, attempt: 1, prior, batch_max: ANY_BATCH }];
     Intent {
         request_id,
         task_id,

@@ -10,7 +10,7 @@ use store::{
     audit,
     groups::{self, Group},
     guards::Guards,
-    intents::{Committed, Deferred, Intent, Prior, Source, Taken},
+    intents::{ANY_BATCH, Committed, Deferred, Intent, Prior, Source, Taken},
     leases::{self, Lease},
     outcomes::{Again, CallResult, Outcome, Why},
     runs,
@@ -69,6 +69,7 @@ fn intent(request_id: i64, task_id: i64, source: Source, nos: std::ops::RangeInc
         phone: Phone::from_digits(919_000_000_000 + u64::try_from(no).unwrap()).unwrap(),
         attempt: 1,
         prior: prior.clone(),
+        batch_max: ANY_BATCH,
     };
     Intent {
         request_id,
@@ -148,6 +149,23 @@ async fn a_retry_that_was_read_twice_is_taken_once_in_one_group() {
     let audit = audit::task(&mut conn, task_id).await.unwrap().unwrap();
     assert!(audit.holds(), "{:?}", audit.findings);
     assert_eq!((audit.counts.sending, audit.counts.queued), (3, 7));
+}
+
+/// Whoever may only travel in a small batch and is held back by a limit may do so afterwards, too.
+#[tokio::test]
+async fn whoever_is_put_off_keeps_the_size_of_batch() {
+    let database = testing::database().await;
+    let mut conn = database.connect().await;
+    let task_id = running_task(&mut conn).await;
+    let lease = lease(&database).await;
+    let mut fresh = intent(1, task_id, Source::Fresh { from: 0, to: 2 }, 1..=2);
+    fresh.taken[0].batch_max = 25;
+    let later = now() + TimeDelta::seconds(6);
+    fresh.early = vec![(1, later), (2, later)];
+    assert_eq!(commit(&mut conn, &lease, &[fresh]).await, [nobody()]);
+    let waiting: Vec<(i32, i16)> =
+        sqlx::query_as("SELECT no, batch_max FROM retries ORDER BY no").fetch_all(&mut conn).await.unwrap();
+    assert_eq!(waiting, [(1, 25), (2, ANY_BATCH)]);
 }
 
 /// A request stays open while one of its single calls hangs; whoever came back from it may be taken again meanwhile, and
