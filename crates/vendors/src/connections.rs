@@ -48,7 +48,10 @@ pub enum Failed {
 pub struct Connections {
     connector: HttpsConnector<HttpConnector>,
     connect_timeout: Duration,
-    /// Boxed, as what is rare here is: they are large for TLS, and each call would move them about with itself.
+    #[expect(
+        clippy::vec_box,
+        reason = "each call takes one out and moves it about with itself, with room for TLS"
+    )]
     idle: Mutex<Vec<Box<Connection>>>,
     most_idle: usize,
 }
