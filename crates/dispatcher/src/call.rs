@@ -90,6 +90,8 @@ impl Call {
         }
         // Last of all: whoever is marked was called, for all that is known after a kill.
         if !self.departure.as_ref().is_none_or(Departure::marked) {
+            // Under the next epoch a file is begun anew, or none where the disk takes none.
+            owner.stop.cancel();
             return self.withdraw(&shared).await;
         }
         shared.live.departed(&account.config.name, self.facts.run.task_id, n);

@@ -78,7 +78,7 @@ impl Departures {
     pub(crate) fn begin(&self, lease: &Lease) -> Ledger {
         let path = self.path_of(&lease.account, lease.epoch);
         let file = match self.0.create(&path) {
-            Ok(Some(file)) => Some(Arc::new(Page { file, path, is_given_up: AtomicBool::new(false) })),
+            Ok(Some(file)) => Some(Arc::new(Page::new(file, path))),
             Ok(None) => None,
             Err(error) => {
                 tracing::warn!(file = %path.display(), %error,
@@ -203,19 +203,27 @@ pub(crate) struct Ledger {
 struct Page {
     file: File,
     path: PathBuf,
+    /// Something is missing from it: it must go before any call begins.
+    is_damaged: AtomicBool,
+    /// It is gone.
     is_given_up: AtomicBool,
 }
 
 impl Page {
+    fn new(file: File, path: PathBuf) -> Self {
+        Self { file, path, is_damaged: AtomicBool::new(false), is_given_up: AtomicBool::new(false) }
+    }
+
     /// Without it whatever is open is unknown to whoever comes next. False: it cannot be removed, and would be believed.
     fn give_up(&self, error: &io::Error) -> bool {
+        self.is_damaged.store(true, Ordering::Release);
         let removed = match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         };
         if let Err(error) = removed {
             tracing::error!(file = %self.path.display(), %error,
-                "which calls begin can be neither written nor forgotten; none begins");
+                "which calls begin can be neither written nor forgotten; none begins, and the account begins again");
             return false;
         }
         if !self.is_given_up.swap(true, Ordering::AcqRel) {
@@ -229,7 +237,22 @@ impl Page {
         self.is_given_up.load(Ordering::Acquire)
     }
 
-    fn write(&self, bytes: &[u8], place: u32, offset: usize) -> io::Result<()> {
+    /// Writes to a place. False: nothing may begin that this is about.
+    fn write(&self, bytes: &[u8], place: u32, offset: usize) -> bool {
+        if self.is_given_up() {
+            return true;
+        }
+        let written = if self.is_damaged.load(Ordering::Acquire) {
+            Err(io::Error::other("an earlier mark is missing"))
+        } else if place >= MOST_PLACES {
+            Err(io::Error::other(format!("more than {MOST_PLACES} requests are open")))
+        } else {
+            self.write_at(bytes, place, offset)
+        };
+        written.map_or_else(|error| self.give_up(&error), |()| true)
+    }
+
+    fn write_at(&self, bytes: &[u8], place: u32, offset: usize) -> io::Result<()> {
         let at = HEADER_BYTES + place as usize * PLACE_BYTES + offset;
         self.file.write_all_at(bytes, at as u64)
     }
@@ -243,16 +266,8 @@ impl Ledger {
         self.places = self.places.max(number + 1);
         let mut place = [0; PLACE_BYTES];
         place[..ID_BYTES].copy_from_slice(&request_id.to_le_bytes());
-        let written = if number < MOST_PLACES {
-            page.write(&place, number, 0)
-        } else {
-            Err(io::Error::other(format!("more than {MOST_PLACES} requests are open")))
-        };
-        if let Err(error) = written
-            && page.give_up(&error)
-        {
-            return None;
-        }
+        // Where it could not be written nothing begins either: the page says so to each call.
+        page.write(&place, number, 0);
         Some(Arc::new(Place { page: Arc::clone(page), number, marked: Default::default() }))
     }
 
@@ -281,24 +296,17 @@ impl Place {
     /// Marks the call of the recipient at `index`. False: it must not begin.
     pub(crate) fn begins(&self, index: usize) -> bool {
         let mark = mark_of(index);
-        if self.marked[mark].load(Ordering::Acquire) || self.page.is_given_up() {
+        if self.marked[mark].load(Ordering::Acquire) {
             return true;
         }
-        match self.page.write(&[1], self.number, ID_BYTES + mark) {
-            Ok(()) => {
-                self.marked[mark].store(true, Ordering::Release);
-                true
-            }
-            Err(error) => self.page.give_up(&error),
-        }
+        let may_begin = self.page.write(&[1], self.number, ID_BYTES + mark);
+        self.marked[mark].store(may_begin, Ordering::Release);
+        may_begin
     }
 
     /// Marks the one call of a batch.
     pub(crate) fn begins_whole(&self) -> bool {
-        match self.page.write(&[1; MARKS], self.number, ID_BYTES) {
-            Ok(()) => true,
-            Err(error) => self.page.is_given_up() || self.page.give_up(&error),
-        }
+        self.page.write(&[1; MARKS], self.number, ID_BYTES)
     }
 }
 
@@ -395,16 +403,17 @@ mod tests {
     #[test]
     fn a_call_does_not_begin_where_it_can_be_neither_marked_nor_forgotten() {
         let (path, start) = folder("stuck");
-        let mut ledger = start().begin(&lease(1));
-        let place = ledger.enter(1).unwrap();
         // A file that can only be read, and a folder where its name should be.
-        let stuck = Page {
-            file: File::open(&place.page.path).unwrap(),
-            path: path.join("departures"),
-            is_given_up: AtomicBool::new(false),
-        };
-        let place = Place { page: Arc::new(stuck), number: 0, marked: Default::default() };
+        drop(start().begin(&lease(1)));
+        let folder = path.join("departures");
+        let read_only = File::open(folder.join("main.1.1")).unwrap();
+        let page = Some(Arc::new(Page::new(read_only, folder.clone())));
+        let mut ledger = Ledger { page, free: Vec::new(), places: 0 };
+        let place = ledger.enter(1).unwrap();
         assert!(!place.begins(0) && !place.begins_whole());
+        // Also when it could be written again: the request has no place in it.
+        fs::remove_dir_all(&folder).unwrap();
+        assert!(place.begins(0) && ledger.enter(2).is_none(), "what is gone is not believed");
         fs::remove_dir_all(path).unwrap();
     }
 }
